@@ -1,0 +1,232 @@
+//! Everything a connection can be asked.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::headers::HeaderList;
+use crate::host::Host;
+use crate::transport::{SocketOption, TlsClient};
+
+/// What a connection is asked to do. A command with a `caller` is answered exactly once.
+pub enum Command<H: Host> {
+    /// Dial, from `idle` or `closed`. The error of a refused configuration comes back unchanged.
+    Connect {
+        /// Who waits.
+        caller: H::Caller,
+    },
+    /// Start TLS on the open TCP connection.
+    Upgrade {
+        /// Who waits.
+        caller: H::Caller,
+        /// The trust, identity and protocols to use.
+        tls: Arc<TlsClient>,
+        /// The name or address the certificate must be for.
+        server_name: String,
+    },
+    /// Send a request and answer its status and header fields.
+    Request {
+        /// Who waits.
+        caller: H::Caller,
+        /// The request.
+        request: Request<H::Payload>,
+        /// What applies to this request alone.
+        options: RequestOptions,
+    },
+    /// Send a request and deliver its response as messages.
+    RequestAsync {
+        /// Who waits for the request to be accepted.
+        caller: H::Caller,
+        /// The request.
+        request: Request<H::Payload>,
+        /// What applies to this request alone.
+        options: RequestOptions,
+        /// Who gets the messages.
+        receiver: H::Receiver,
+        /// Whether `receiver` becomes the process whose death ends the connection.
+        receiver_owns: bool,
+        /// Pushed or pulled.
+        mode: AsyncMode,
+        /// Report a redirect as one message instead of an ordinary response.
+        follow_redirect: bool,
+    },
+    /// Send a request's head; its body follows in pieces.
+    SendHeaders {
+        /// Who waits.
+        caller: H::Caller,
+        /// The head; its content is [`Content::Stream`].
+        request: Request<H::Payload>,
+        /// What applies to this request alone.
+        options: RequestOptions,
+    },
+    /// Send a piece of a request body.
+    SendChunk {
+        /// Who waits.
+        caller: H::Caller,
+        /// The bytes of one chunk.
+        data: Content<H::Payload>,
+    },
+    /// End the request body.
+    FinishBody {
+        /// Who waits.
+        caller: H::Caller,
+    },
+    /// Answer status and header fields of the response to a request sent in pieces.
+    StartResponse {
+        /// Who waits.
+        caller: H::Caller,
+    },
+    /// Answer the whole (rest of the) response body.
+    Body {
+        /// Who waits.
+        caller: H::Caller,
+    },
+    /// Answer the next piece of the response body.
+    StreamBody {
+        /// Who waits.
+        caller: H::Caller,
+    },
+    /// Deliver one more message of a response that is pulled.
+    StreamNext,
+    /// Stop delivering messages; the rest of the body is read as a synchronous one.
+    StopAsync {
+        /// Who waits.
+        caller: H::Caller,
+    },
+    /// Turn a pushed response into a pulled one. Answered `Ok` whatever the state.
+    Pause {
+        /// Who waits.
+        caller: H::Caller,
+    },
+    /// Turn a pulled response into a pushed one. Answered `Ok` whatever the state.
+    Resume {
+        /// Who waits.
+        caller: H::Caller,
+    },
+    /// Allow a pushed response to deliver this many more bytes before asking again.
+    Grant {
+        /// Bytes.
+        bytes: u64,
+    },
+    /// A receiver of messages is dead: stop its transfer.
+    ReceiverGone {
+        /// The dead receiver.
+        receiver: H::Receiver,
+    },
+    /// Change options of the open socket.
+    SetOptions {
+        /// Who waits.
+        caller: H::Caller,
+        /// The options, in order.
+        options: Vec<SocketOption>,
+    },
+    /// Answer the peer's address.
+    PeerName {
+        /// Who waits.
+        caller: H::Caller,
+    },
+    /// Answer the local address.
+    SockName {
+        /// Who waits.
+        caller: H::Caller,
+    },
+    /// Answer the peer's certificate.
+    PeerCertificate {
+        /// Who waits.
+        caller: H::Caller,
+    },
+    /// Write raw bytes past HTTP.
+    Send {
+        /// Who waits.
+        caller: H::Caller,
+        /// The bytes.
+        data: Content<H::Payload>,
+    },
+    /// Read raw bytes past HTTP.
+    Recv {
+        /// Who waits.
+        caller: H::Caller,
+        /// Exactly so many bytes; 0 is any number.
+        length: usize,
+        /// How long to wait; `None` is for ever.
+        timeout: Option<Duration>,
+    },
+    /// Answer the header fields of the last response.
+    ResponseHeaders {
+        /// Who waits.
+        caller: H::Caller,
+    },
+    /// Answer whether the socket of a `connected` connection is sound. With `checkout` the idle
+    /// timer restarts and a close by the peer is from here on reported to the next request.
+    Probe {
+        /// Who waits.
+        caller: H::Caller,
+        /// The connection is about to be used.
+        checkout: bool,
+    },
+    /// Answer whether the connection may go back to a pool ([`Answer::Reuse`](crate::Answer)).
+    Reuse {
+        /// Who waits.
+        caller: H::Caller,
+    },
+    /// The connection is idle in a pool: watch for the peer closing it.
+    WatchIdle,
+    /// Close the socket; the connection may dial again.
+    Close {
+        /// Who waits.
+        caller: H::Caller,
+    },
+    /// Forget a caller that no longer waits; what it asked for goes on.
+    Cancel {
+        /// Who waits for the word that nothing more will come.
+        caller: H::Caller,
+        /// Who is to be forgotten.
+        target: H::Caller,
+    },
+    /// Close for good.
+    Shutdown,
+}
+
+/// A request.
+pub struct Request<P> {
+    /// The method, verbatim.
+    pub method: Vec<u8>,
+    /// The request target, verbatim.
+    pub target: Vec<u8>,
+    /// The header fields, in the order and case to be sent.
+    pub headers: HeaderList,
+    /// The content.
+    pub content: Content<P>,
+}
+
+/// What follows a request's head, or one piece of it.
+pub enum Content<P> {
+    /// Nothing.
+    Empty,
+    /// A few bytes, copied.
+    Bytes(Vec<u8>),
+    /// Bytes that stay with the embedder.
+    Payload(P),
+    /// Pieces that follow as commands of their own; only for a request's head.
+    Stream,
+}
+
+/// What applies to one request alone.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct RequestOptions {
+    /// How long to wait for each read; the outer `None` is the connection's own value, the inner
+    /// one for ever.
+    pub recv_timeout: Option<Option<Duration>>,
+    /// Tell the caller of interim responses.
+    pub inform: bool,
+    /// Undo the content coding when the whole body is read.
+    pub auto_decompress: bool,
+}
+
+/// How the messages of an asynchronous response are paced.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum AsyncMode {
+    /// As they come.
+    Push,
+    /// One for each [`Command::StreamNext`].
+    Once,
+}

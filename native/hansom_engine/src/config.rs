@@ -1,0 +1,126 @@
+//! What a connection is made with. Every default of the engine lives here.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::transport::{SocketOption, TlsClient};
+
+/// How a connection is made and how it behaves. Durations that are `None` are infinite.
+#[derive(Clone)]
+pub struct Config {
+    /// What to dial.
+    pub transport: TransportKind,
+    /// The name, address literal (IPv6 with or without brackets) or, for a Unix socket, the path.
+    pub host: String,
+    /// The port.
+    pub port: u16,
+    /// Options of the socket, in order.
+    pub socket_options: Vec<SocketOption>,
+    /// TLS, when `transport` asks for it.
+    pub tls: Option<Arc<TlsClient>>,
+    /// The name or address the certificate must be for; the host unless set.
+    pub server_name: Option<String>,
+    /// From name look-up to the end of the TLS handshake. Default 8 s.
+    pub connect_timeout: Option<Duration>,
+    /// For each read of a response. Default 5 s.
+    pub recv_timeout: Option<Duration>,
+    /// For a connection between exchanges. Default infinite.
+    pub idle_timeout: Option<Duration>,
+    /// For each write, as the socket option `send_timeout`. Default infinite.
+    pub send_timeout: Option<Duration>,
+    /// Connections of a pool go back to it after an exchange instead of staying with their owner.
+    pub pooled: bool,
+    /// Close after the first exchange.
+    pub no_reuse: bool,
+    /// Report a body cut short by the peer as complete, as hackney does. Default false.
+    pub truncated_body_ok: bool,
+    /// The `Host` field of requests without one.
+    pub host_header: Vec<u8>,
+    /// The `User-Agent` field of requests without one.
+    pub user_agent: Vec<u8>,
+    /// Report `Alt-Svc` fields.
+    pub alt_svc: bool,
+    /// The value of `inform` and `auto_decompress` until the first synchronous request.
+    pub auto_decompress: bool,
+    /// Limits on what the peer may send.
+    pub limits: Limits,
+    /// How much a pushed response may deliver before its receiver is looked at. Default 8 MiB.
+    pub push_allowance: u64,
+}
+
+/// What carries the bytes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum TransportKind {
+    /// TCP.
+    Tcp,
+    /// TLS over TCP.
+    Tls,
+    /// A Unix domain socket.
+    Unix,
+}
+
+/// Limits on what a peer may send.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Limits {
+    /// Bytes of one header block. Default 1 MiB.
+    pub header_bytes: usize,
+    /// Fields of one header block. Default 10 000.
+    pub headers: usize,
+    /// Interim responses before the final one. Default 100.
+    pub interim_responses: usize,
+    /// Bytes of the extensions of one chunk. Default 16 KiB.
+    pub chunk_extension_bytes: usize,
+    /// Bytes of a trailer section. Default 1 MiB.
+    pub trailer_bytes: usize,
+    /// Bytes of a body that is read as a whole. Default: no limit.
+    pub body_bytes: u64,
+    /// Bytes of a decompressed body. Default 1 GiB.
+    pub decompressed_bytes: u64,
+    /// Times a body may grow by decompression, looked at beyond 1 MiB of output. Default 500.
+    pub decompress_ratio: u64,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            header_bytes: 1 << 20,
+            headers: 10_000,
+            interim_responses: 100,
+            chunk_extension_bytes: 16 << 10,
+            trailer_bytes: 1 << 20,
+            body_bytes: u64::MAX,
+            decompressed_bytes: 1 << 30,
+            decompress_ratio: 500,
+        }
+    }
+}
+
+impl Config {
+    /// A configuration for `host` and `port` with every default.
+    #[must_use]
+    pub fn new(transport: TransportKind, host: impl Into<String>, port: u16) -> Self {
+        let host = host.into();
+        let host_header = host.clone().into_bytes();
+        Self {
+            transport,
+            host,
+            port,
+            socket_options: Vec::new(),
+            tls: None,
+            server_name: None,
+            connect_timeout: Some(Duration::from_secs(8)),
+            recv_timeout: Some(Duration::from_secs(5)),
+            idle_timeout: None,
+            send_timeout: None,
+            pooled: false,
+            no_reuse: false,
+            truncated_body_ok: false,
+            host_header,
+            user_agent: b"hansom".to_vec(),
+            alt_svc: false,
+            auto_decompress: false,
+            limits: Limits::default(),
+            push_allowance: 8 << 20,
+        }
+    }
+}
