@@ -3,16 +3,19 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use crate::config::Dial;
 use crate::headers::HeaderList;
 use crate::host::Host;
 use crate::transport::{SocketOption, TlsClient};
 
 /// What a connection is asked to do. A command with a `caller` is answered exactly once.
 pub enum Command<H: Host> {
-    /// Dial, from `idle` or `closed`. The error of a refused configuration comes back unchanged.
+    /// Dial, from `idle` or `closed`.
     Connect {
         /// Who waits.
         caller: H::Caller,
+        /// What to dial.
+        dial: Box<Dial>,
     },
     /// Start TLS on the open TCP connection.
     Upgrade {

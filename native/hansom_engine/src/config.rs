@@ -5,10 +5,10 @@ use std::time::Duration;
 
 use crate::transport::{SocketOption, TlsClient};
 
-/// How a connection is made and how it behaves. Durations that are `None` are infinite.
+/// What to dial. Durations that are `None` are infinite.
 #[derive(Clone)]
-pub struct Config {
-    /// What to dial.
+pub struct Dial {
+    /// What carries the bytes.
     pub transport: TransportKind,
     /// The name, address literal (IPv6 with or without brackets) or, for a Unix socket, the path.
     pub host: String,
@@ -18,10 +18,15 @@ pub struct Config {
     pub socket_options: Vec<SocketOption>,
     /// TLS, when `transport` asks for it.
     pub tls: Option<Arc<TlsClient>>,
-    /// The name or address the certificate must be for; the host unless set.
-    pub server_name: Option<String>,
+    /// The name or address the certificate must be for.
+    pub server_name: String,
     /// From name look-up to the end of the TLS handshake. Default 8 s.
     pub connect_timeout: Option<Duration>,
+}
+
+/// How a connection behaves. Durations that are `None` are infinite.
+#[derive(Clone)]
+pub struct Config {
     /// For each read of a response. Default 5 s.
     pub recv_timeout: Option<Duration>,
     /// For a connection between exchanges. Default infinite.
@@ -40,11 +45,10 @@ pub struct Config {
     pub user_agent: Vec<u8>,
     /// Report `Alt-Svc` fields.
     pub alt_svc: bool,
-    /// The value of `inform` and `auto_decompress` until the first synchronous request.
-    pub auto_decompress: bool,
     /// Limits on what the peer may send.
     pub limits: Limits,
-    /// How much a pushed response may deliver before its receiver is looked at. Default 8 MiB.
+    /// How many bytes a pushed response may deliver before its receiver is looked at. Default
+    /// 8 MiB.
     pub push_allowance: u64,
 }
 
@@ -95,30 +99,35 @@ impl Default for Limits {
     }
 }
 
-impl Config {
-    /// A configuration for `host` and `port` with every default.
+impl Dial {
+    /// `host` and `port` with every default.
     #[must_use]
     pub fn new(transport: TransportKind, host: impl Into<String>, port: u16) -> Self {
         let host = host.into();
-        let host_header = host.clone().into_bytes();
         Self {
             transport,
+            server_name: host.clone(),
             host,
             port,
             socket_options: Vec::new(),
             tls: None,
-            server_name: None,
             connect_timeout: Some(Duration::from_secs(8)),
+        }
+    }
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Self {
             recv_timeout: Some(Duration::from_secs(5)),
             idle_timeout: None,
             send_timeout: None,
             pooled: false,
             no_reuse: false,
             truncated_body_ok: false,
-            host_header,
+            host_header: Vec::new(),
             user_agent: b"hansom".to_vec(),
             alt_svc: false,
-            auto_decompress: false,
             limits: Limits::default(),
             push_allowance: 8 << 20,
         }

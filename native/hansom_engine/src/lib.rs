@@ -16,7 +16,7 @@ pub mod http1;
 pub mod transport;
 
 pub use command::{AsyncMode, Command, Content, Request, RequestOptions};
-pub use config::{Config, Limits, TransportKind};
+pub use config::{Config, Dial, Limits, TransportKind};
 pub use error::{Alert, Coding, Error, Limit};
 pub use event::{Answer, Message, Notice, State};
 pub use headers::HeaderList;
