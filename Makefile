@@ -1,0 +1,46 @@
+# Everything a developer runs. `make setup` installs what is missing; README.md says the rest.
+
+CARGO ?= cargo
+ERLC ?= erlc
+REBAR3 ?= rebar3
+MIX ?= mix
+
+TARGET_DIR = $(or $(CARGO_TARGET_DIR),$(CURDIR)/target)
+ORIGIN = $(TARGET_DIR)/release/hansom_origin
+EBIN = _build/default/lib/hansom/ebin
+
+.PHONY: all build origin setup demo test lint bench clean
+
+all: build
+
+build:
+	$(REBAR3) compile
+
+# The bundled server: the demo's, the tests' and the benchmark's peer.
+origin:
+	$(CARGO) build --release --locked --quiet -p hansom_origin
+
+setup:
+	sh .ci/setup
+
+demo: build origin
+	mkdir -p _build/demo
+	$(ERLC) -Werror -o _build/demo docs/demo/*.erl
+	HANSOM_ORIGIN=$(ORIGIN) erl -noinput -pa $(EBIN) _build/demo -s hansom_demo main
+
+test:
+	HANSOM_ORIGIN=$(ORIGIN) sh test/run.sh
+
+lint:
+	sh test/lint.sh
+
+# Compare with hackney: HACKNEY_LIBS=dir:dir make bench (bench/README.md).
+bench: build origin
+	mkdir -p _build/bench
+	$(ERLC) -Werror -o _build/bench bench/*.erl
+	HANSOM_ORIGIN=$(ORIGIN) erl -noinput -pa $(EBIN) _build/bench \
+	    $(foreach dir,$(subst :, ,$(HACKNEY_LIBS)),-pa $(dir)) -s hansom_bench main
+
+clean:
+	rm -rf _build priv/hansom_nif.so
+	$(CARGO) clean

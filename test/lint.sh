@@ -1,0 +1,34 @@
+#!/bin/sh
+# Everything that judges the sources without running them. Stops at the first complaint.
+set -eu
+cd "$(dirname "$0")/.."
+
+step() {
+    echo "=== $*"
+    "$@"
+}
+
+# The engine is where bytes from the network are read: no unsafe code, by the compiler's own guarantee.
+# Everything unsafe that the VM's interface needs stands in one file of the glue.
+check_unsafe() {
+    for root in native/hansom_engine/src/lib.rs native/hansom_origin/src/main.rs; do
+        grep -q '^#!\[forbid(unsafe_code)\]' "$root" || { echo "$root does not forbid unsafe code" >&2; return 1; }
+    done
+    files=$(grep -rlwE 'unsafe (fn|impl|extern|\{)|unsafe *\{' native/hansom_nif/src | wc -l)
+    [ "$files" -le 1 ] || {
+        echo "unsafe code in more than one file of native/hansom_nif:" >&2
+        grep -rnwE 'unsafe (fn|impl|extern|\{)|unsafe *\{' native/hansom_nif/src >&2
+        return 1
+    }
+}
+
+step cargo fmt --all --check
+step cargo clippy --workspace --all-targets --locked -- -D warnings
+step check_unsafe
+step rebar3 as lint compile
+step rebar3 xref
+step rebar3 dialyzer
+step mix format --check-formatted
+# A build folder of its own: warnings only show for what is compiled, and nothing is when it is up to date.
+step env MIX_BUILD_PATH=_build/mix/lint mix compile --force --warnings-as-errors
+echo "lint: ok"
