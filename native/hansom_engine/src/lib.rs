@@ -8,6 +8,7 @@
 
 mod command;
 mod config;
+mod decode;
 mod error;
 mod event;
 mod headers;
@@ -17,6 +18,7 @@ pub mod transport;
 
 pub use command::{AsyncMode, Command, Content, Request, RequestOptions};
 pub use config::{Config, Dial, Limits, TransportKind};
+pub use decode::Decompressor;
 pub use error::{Alert, Coding, Error, Limit};
 pub use event::{Answer, Message, Notice, State};
 pub use headers::HeaderList;
