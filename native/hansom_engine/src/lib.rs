@@ -9,6 +9,7 @@
 mod command;
 mod config;
 mod decode;
+pub mod connect;
 mod error;
 mod event;
 mod headers;

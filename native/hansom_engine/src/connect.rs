@@ -1,0 +1,192 @@
+//! From what to dial to an open link: name look-up, Happy Eyeballs, TLS.
+
+mod race;
+
+use std::future::Future;
+use std::io;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::path::Path;
+use std::sync::Arc;
+
+use crate::config::{Dial, TransportKind};
+use crate::error::Error;
+use crate::transport::{
+    Family, Link, SocketOption, TlsClient, TlsOptions, binding, connect_tcp, connect_unix, posix,
+    tls,
+};
+
+/// Opens a link as `target` says, within `target.connect_timeout` from the look-up to the end of
+/// the TLS handshake.
+///
+/// Address literals are dialled directly, `localhost` is `::1` then `127.0.0.1`, other names are
+/// looked up by the system. IPv6 goes first; IPv4 joins after 250 ms or as soon as IPv6 has failed
+/// (RFC 8305). TLS without options of its own gets the defaults of [`TlsOptions`]. Dropping the
+/// future abandons the dial and closes what it opened.
+///
+/// # Errors
+/// [`Error::Timeout`], [`Error::NoSuchName`], [`Error::Posix`] of the attempt that failed last, and
+/// for TLS [`Error::Tls`], [`Error::Closed`] and [`Error::Option`].
+pub async fn dial(target: &Dial) -> Result<Link, Error> {
+    let dialling = open(target);
+    match target.connect_timeout {
+        Some(limit) => tokio::time::timeout(limit, dialling).await.unwrap_or(Err(Error::Timeout)),
+        None => dialling.await,
+    }
+}
+
+/// Does the TLS handshake on an open link, for which `server_name` is the name or address to
+/// verify. Takes as long as the server does: the caller bounds it. A link already encrypted is
+/// returned as it is.
+///
+/// # Errors
+/// [`Error::Tls`], [`Error::Option`], [`Error::Closed`] or [`Error::Posix`]. The link is gone then.
+pub async fn upgrade(
+    link: Link,
+    client: &Arc<TlsClient>,
+    server_name: &str,
+) -> Result<Link, Error> {
+    tls::handshake(link, client, server_name).await
+}
+
+async fn open(target: &Dial) -> Result<Link, Error> {
+    match target.transport {
+        TransportKind::Unix => open_unix(target).await,
+        TransportKind::Tcp => open_tcp(target).await,
+        TransportKind::Tls => {
+            let link = open_tcp(target).await?;
+            let name = &target.server_name;
+            match &target.tls {
+                Some(client) => upgrade(link, client, name).await,
+                None => upgrade(link, &TlsClient::lazy(TlsOptions::default()), name).await,
+            }
+        }
+    }
+}
+
+async fn open_unix(target: &Dial) -> Result<Link, Error> {
+    connect_unix(Path::new(&target.host), &target.socket_options)
+        .await
+        .map(Link::plain)
+        .map_err(|error| posix(&error))
+}
+
+async fn open_tcp(target: &Dial) -> Result<Link, Error> {
+    let options = &target.socket_options;
+    let found = addresses(&target.host, target.port, |host, port| async move {
+        let found = tokio::net::lookup_host((host.as_str(), port)).await?;
+        Ok(found.collect())
+    })
+    .await?;
+    let (v6, v4) = eligible(found, options)?;
+    let connect =
+        |address| async move { connect_tcp(address, options).await.map_err(|error| posix(&error)) };
+    race::first_connected(v6, v4, connect).await.map(Link::plain)
+}
+
+/// The addresses of `host`, of which only names other than `localhost` need `look_up`.
+async fn addresses<L, F>(host: &str, port: u16, look_up: L) -> Result<Vec<SocketAddr>, Error>
+where
+    L: FnOnce(String, u16) -> F,
+    F: Future<Output = io::Result<Vec<SocketAddr>>>,
+{
+    let bare = host.strip_prefix('[').and_then(|rest| rest.strip_suffix(']')).unwrap_or(host);
+    if let Ok(literal) = bare.parse::<IpAddr>() {
+        return Ok(vec![SocketAddr::new(literal, port)]);
+    }
+    if bare.eq_ignore_ascii_case("localhost") {
+        let loopback = [IpAddr::V6(Ipv6Addr::LOCALHOST), IpAddr::V4(Ipv4Addr::LOCALHOST)];
+        return Ok(loopback.map(|address| SocketAddr::new(address, port)).to_vec());
+    }
+    match look_up(bare.to_owned(), port).await {
+        Ok(found) => Ok(found),
+        // The resolver's own verdicts have no error number. Whether it was "no such name" or "try
+        // again", OTP says nxdomain.
+        Err(error) if error.raw_os_error().is_none() => Err(Error::NoSuchName),
+        Err(error) => Err(posix(&error)),
+    }
+}
+
+/// Splits `found` into IPv6 and IPv4, in order, leaving out what `options` exclude.
+fn eligible(
+    found: Vec<SocketAddr>,
+    options: &[SocketOption],
+) -> Result<(Vec<SocketAddr>, Vec<SocketAddr>), Error> {
+    let family = options.iter().rev().find_map(|option| match option {
+        SocketOption::Family(family) => Some(*family),
+        _ => None,
+    });
+    let bound = binding(options).0.map(Family::of);
+    let allowed = |address: &SocketAddr| {
+        let own = Family::of(address.ip());
+        family.is_none_or(|wanted| wanted == own) && bound.is_none_or(|wanted| wanted == own)
+    };
+    let some_found = !found.is_empty();
+    let (v6, v4): (Vec<_>, Vec<_>) =
+        found.into_iter().filter(allowed).partition(SocketAddr::is_ipv6);
+    match (v6.is_empty() && v4.is_empty(), bound) {
+        (true, Some(_)) if some_found => Err(Error::Posix("eafnosupport")),
+        (true, _) => Err(Error::NoSuchName),
+        (false, _) => Ok((v6, v4)),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const PORT: u16 = 80;
+
+    fn at(address: &str) -> SocketAddr {
+        SocketAddr::new(address.parse().unwrap(), PORT)
+    }
+
+    async fn without_look_up(host: &str) -> Result<Vec<SocketAddr>, Error> {
+        addresses(host, PORT, |host, _| async move { panic!("{host} was looked up") }).await
+    }
+
+    #[tokio::test]
+    async fn literals_and_localhost_are_not_looked_up() {
+        assert_eq!(without_look_up("192.0.2.1").await, Ok(vec![at("192.0.2.1")]));
+        assert_eq!(without_look_up("2001:db8::1").await, Ok(vec![at("2001:db8::1")]));
+        assert_eq!(without_look_up("[2001:db8::1]").await, Ok(vec![at("2001:db8::1")]));
+        let loopback = Ok(vec![at("::1"), at("127.0.0.1")]);
+        assert_eq!(without_look_up("localhost").await, loopback);
+        assert_eq!(without_look_up("LocalHost").await, loopback);
+    }
+
+    #[tokio::test]
+    async fn names_are_looked_up() {
+        let found = addresses("name.test", PORT, |host, port| async move {
+            assert_eq!((host.as_str(), port), ("name.test", PORT));
+            Ok(vec![at("192.0.2.1")])
+        });
+        assert_eq!(found.await, Ok(vec![at("192.0.2.1")]));
+    }
+
+    #[tokio::test]
+    async fn a_failed_look_up_is_no_such_name_unless_the_system_failed() {
+        let unknown = addresses("name.test", PORT, |_, _| async {
+            Err(io::Error::other("failed to lookup address information"))
+        });
+        assert_eq!(unknown.await, Err(Error::NoSuchName));
+        let system = addresses("name.test", PORT, |_, _| async {
+            Err(io::Error::from_raw_os_error(libc::EMFILE))
+        });
+        assert_eq!(system.await, Err(Error::Posix("emfile")));
+    }
+
+    #[test]
+    fn options_choose_the_family() {
+        let all = || vec![at("192.0.2.1"), at("2001:db8::1"), at("192.0.2.2")];
+        let v4 = vec![at("192.0.2.1"), at("192.0.2.2")];
+        let v6 = vec![at("2001:db8::1")];
+        assert_eq!(eligible(all(), &[]), Ok((v6.clone(), v4.clone())));
+        let only_v4 = [SocketOption::Family(Family::V4)];
+        assert_eq!(eligible(all(), &only_v4), Ok((vec![], v4.clone())));
+        let bound = [SocketOption::BindAddress("::1".parse().unwrap())];
+        assert_eq!(eligible(all(), &bound), Ok((v6, vec![])));
+        assert_eq!(eligible(v4, &bound), Err(Error::Posix("eafnosupport")));
+        assert_eq!(eligible(vec![at("::1")], &only_v4), Err(Error::NoSuchName));
+        assert_eq!(eligible(vec![], &[]), Err(Error::NoSuchName));
+    }
+}
