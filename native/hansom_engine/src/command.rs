@@ -189,6 +189,89 @@ pub enum Command<H: Host> {
     Shutdown,
 }
 
+impl<H: Host> Command<H> {
+    /// The caller that waits for the answer, if there is one.
+    pub(crate) fn into_caller(self) -> Option<H::Caller> {
+        match self {
+            Self::Connect { caller, .. }
+            | Self::Upgrade { caller, .. }
+            | Self::Request { caller, .. }
+            | Self::RequestAsync { caller, .. }
+            | Self::SendHeaders { caller, .. }
+            | Self::SendChunk { caller, .. }
+            | Self::FinishBody { caller }
+            | Self::StartResponse { caller }
+            | Self::Body { caller }
+            | Self::StreamBody { caller }
+            | Self::StopAsync { caller }
+            | Self::Pause { caller }
+            | Self::Resume { caller }
+            | Self::SetOptions { caller, .. }
+            | Self::PeerName { caller }
+            | Self::SockName { caller }
+            | Self::PeerCertificate { caller }
+            | Self::Send { caller, .. }
+            | Self::Recv { caller, .. }
+            | Self::ResponseHeaders { caller }
+            | Self::Probe { caller, .. }
+            | Self::Reuse { caller }
+            | Self::Close { caller }
+            | Self::Cancel { caller, .. } => Some(caller),
+            Self::StreamNext
+            | Self::Grant { .. }
+            | Self::ReceiverGone { .. }
+            | Self::WatchIdle
+            | Self::Shutdown => None,
+        }
+    }
+
+    /// Whether `target` waits for the answer.
+    pub(crate) fn is_from(&self, target: &H::Caller) -> bool {
+        match self {
+            Self::Connect { caller, .. }
+            | Self::Upgrade { caller, .. }
+            | Self::Request { caller, .. }
+            | Self::RequestAsync { caller, .. }
+            | Self::SendHeaders { caller, .. }
+            | Self::SendChunk { caller, .. }
+            | Self::FinishBody { caller }
+            | Self::StartResponse { caller }
+            | Self::Body { caller }
+            | Self::StreamBody { caller }
+            | Self::StopAsync { caller }
+            | Self::Pause { caller }
+            | Self::Resume { caller }
+            | Self::SetOptions { caller, .. }
+            | Self::PeerName { caller }
+            | Self::SockName { caller }
+            | Self::PeerCertificate { caller }
+            | Self::Send { caller, .. }
+            | Self::Recv { caller, .. }
+            | Self::ResponseHeaders { caller }
+            | Self::Probe { caller, .. }
+            | Self::Reuse { caller }
+            | Self::Close { caller }
+            | Self::Cancel { caller, .. } => H::same_caller(caller, target),
+            Self::StreamNext
+            | Self::Grant { .. }
+            | Self::ReceiverGone { .. }
+            | Self::WatchIdle
+            | Self::Shutdown => false,
+        }
+    }
+
+    /// Whether the command begins an exchange or looks at the socket of an idle connection.
+    pub(crate) fn needs_open_connection(&self) -> bool {
+        matches!(
+            self,
+            Self::Request { .. }
+                | Self::RequestAsync { .. }
+                | Self::SendHeaders { .. }
+                | Self::Probe { .. }
+        )
+    }
+}
+
 /// A request.
 pub struct Request<P> {
     /// The method, verbatim.

@@ -17,6 +17,8 @@ pub trait Host: 'static {
 
     /// Whether two values name the same waiting caller.
     fn same_caller(a: &Self::Caller, b: &Self::Caller) -> bool;
+    /// Lets go of a caller that no longer waits, without a word to it.
+    fn forget(caller: Self::Caller);
     /// Whether two values name the same receiver.
     fn same_receiver(a: &Self::Receiver, b: &Self::Receiver) -> bool;
 }

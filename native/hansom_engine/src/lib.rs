@@ -8,19 +8,26 @@
 
 mod command;
 mod config;
-mod decode;
 pub mod connect;
+mod connection;
+mod decode;
 mod error;
 mod event;
 mod headers;
 mod host;
 pub mod http1;
+mod lifecycle;
+mod port;
+mod status;
+mod timer;
 pub mod transport;
 
 pub use command::{AsyncMode, Command, Content, Request, RequestOptions};
 pub use config::{Config, Dial, Limits, TransportKind};
+pub use connection::Connection;
 pub use decode::Decompressor;
 pub use error::{Alert, Coding, Error, Limit};
 pub use event::{Answer, Message, Notice, State};
 pub use headers::HeaderList;
 pub use host::{BodyBuffer, Gone, Host, Payload, Sink};
+pub use status::{Info, Totals, totals};

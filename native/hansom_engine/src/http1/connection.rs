@@ -1,0 +1,703 @@
+//! An HTTP/1.1 connection over a [`Link`]: one exchange at a time.
+//!
+//! Bytes come in through `transfer.rs`, which also decides what is done with them; exchanges end
+//! in `ending.rs`. This file holds the state and carries commands out.
+
+use std::collections::VecDeque;
+use std::task::Context;
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+use super::body::Framing;
+use super::encode::{self, Defaults};
+use super::gather::Gather;
+use super::output::Output;
+use super::state::Response;
+use crate::command::{AsyncMode, Command, Content, Request, RequestOptions};
+use crate::config::Config;
+use crate::decode::Decompressor;
+use crate::error::Error;
+use crate::event::{Answer, Message, Notice, State};
+use crate::host::{Host, Payload};
+use crate::port::Port;
+use crate::transport::Link;
+
+/// One connection. Without a link it is over.
+pub(crate) struct Http1<H: Host> {
+    pub(super) link: Option<Link>,
+    pub(super) output: Output<H::Payload>,
+    pub(super) input: Input,
+    /// The peer will send no more.
+    pub(super) eof: bool,
+    /// Reading failed; told to whoever wants more than what came before.
+    pub(super) read_error: Option<Error>,
+    /// Writing failed; the response, if there is one, still counts.
+    pub(super) write_failed: bool,
+    pub(super) exchange: Exchange<H>,
+    /// Told when everything written is with the system.
+    pub(super) acks: Vec<H::Caller>,
+    pub(super) raw: Option<RawRead<H>>,
+    /// Wishes for the body that came before it was their turn.
+    pub(super) held: VecDeque<Command<H>>,
+    pub(super) idle: Idle,
+    /// The next read is certain to wake the task.
+    pub(super) read_registered: bool,
+    /// Something was read since the read deadline was set.
+    pub(super) progress: bool,
+    pub(super) read_deadline: Option<Instant>,
+    pub(super) write_deadline: Option<Instant>,
+    pub(super) idle_deadline: Option<Instant>,
+    /// The last exchange demands that the connection be closed.
+    pub(super) should_close: bool,
+}
+
+/// What a connection between exchanges makes of bytes and of its peer's closing.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Idle {
+    /// Fresh, or used for raw bytes: nothing is read.
+    Unwatched,
+    /// Both end the connection.
+    Watched,
+    /// As watched, and the next request is told of it.
+    CheckedOut,
+}
+
+/// The diagram of an exchange:
+///
+/// ```text
+///            Request, RequestAsync
+///   None ───────────────────────────────► Active ── response read ──► None
+///     │                                     ▲  │
+///     └─ SendHeaders ► Upload ─ StartResponse  └── anything else ───► closed
+/// ```
+pub(super) enum Exchange<H: Host> {
+    /// Between exchanges.
+    None,
+    /// The request's body is sent in pieces.
+    Upload { sent: Sent, finished: bool },
+    /// A response is awaited or read.
+    Active(Box<Active<H>>),
+}
+
+/// What the response's fate depends on in its request.
+#[derive(Clone, Copy)]
+pub(super) struct Sent {
+    pub(super) head: bool,
+    pub(super) post: bool,
+    pub(super) close: bool,
+    pub(super) recv_timeout: Option<Duration>,
+    pub(super) decompress: bool,
+}
+
+/// An exchange whose response is awaited or read.
+pub(super) struct Active<H: Host> {
+    pub(super) sent: Sent,
+    /// The request was never finished, so no other may follow it.
+    pub(super) unfinished: bool,
+    pub(super) response: Response,
+    pub(super) head: Option<HeadFacts>,
+    pub(super) consumer: Consumer<H>,
+    /// A part of a piece, or of the whole body.
+    pub(super) gather: Gather<H::Buffer>,
+    /// The same, decompressed.
+    pub(super) plain: Vec<u8>,
+    pub(super) ended: Option<BodyEnd>,
+}
+
+/// What is to be remembered of a response's head.
+pub(super) struct HeadFacts {
+    pub(super) status: u16,
+    pub(super) framing: Framing,
+    pub(super) keeps_alive: bool,
+    pub(super) decompressor: Option<Decompressor>,
+}
+
+/// How a body ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum BodyEnd {
+    /// As its framing says.
+    Framed,
+    /// By the peer's closing, as it may.
+    Closed,
+    /// By the peer's closing, too early.
+    Cut,
+}
+
+/// Who gets the response.
+pub(super) enum Consumer<H: Host> {
+    Sync(Wait<H>),
+    Async(Delivery<H>),
+}
+
+/// What a caller of a synchronous response waits for.
+pub(super) enum Wait<H: Host> {
+    /// The head; nobody waits once the caller has given up.
+    Head {
+        caller: Option<H::Caller>,
+        inform: bool,
+    },
+    Nothing,
+    Body(H::Caller),
+    Piece(H::Caller),
+}
+
+/// A response delivered as messages.
+pub(super) struct Delivery<H: Host> {
+    pub(super) receiver: H::Receiver,
+    /// Told when the request is with the system.
+    pub(super) accept: Option<H::Caller>,
+    pub(super) pace: Pace,
+    pub(super) follow_redirect: bool,
+    /// A redirect to be reported once the body is out of the way.
+    pub(super) redirect: Option<Message<H>>,
+    /// Bytes of that body already dropped.
+    pub(super) dropped: u64,
+}
+
+/// How messages are paced.
+#[derive(Clone, Copy)]
+pub(super) enum Pace {
+    Push { allowance: u64, asked: bool },
+    Pull { credits: u64 },
+}
+
+/// A raw read past HTTP.
+pub(super) struct RawRead<H: Host> {
+    pub(super) caller: H::Caller,
+    pub(super) length: usize,
+    pub(super) deadline: Option<Instant>,
+    pub(super) gather: Gather<H::Buffer>,
+}
+
+/// What was received and not yet used.
+#[derive(Default)]
+pub(super) struct Input {
+    bytes: Vec<u8>,
+    start: usize,
+}
+
+impl Input {
+    pub(super) fn bytes(&self) -> &[u8] {
+        self.bytes.get(self.start..).unwrap_or_default()
+    }
+
+    pub(super) fn len(&self) -> usize {
+        self.bytes().len()
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.bytes().is_empty()
+    }
+
+    pub(super) fn consume(&mut self, len: usize) {
+        self.start += len;
+        if self.is_empty() {
+            self.bytes.clear();
+            self.start = 0;
+        }
+    }
+
+    pub(super) fn extend(&mut self, bytes: &[u8]) {
+        if self.start > self.bytes.len() / 2 {
+            self.bytes.drain(..self.start);
+            self.start = 0;
+        }
+        self.bytes.extend_from_slice(bytes);
+    }
+
+    /// Gives memory back that a connection between exchanges has no use for.
+    pub(super) fn shrink(&mut self) {
+        const KEPT: usize = 4 << 10;
+        if self.is_empty() && self.bytes.capacity() > KEPT {
+            self.bytes = Vec::new();
+        }
+    }
+}
+
+impl<H: Host> Http1<H> {
+    pub(crate) fn new(link: Link, config: &Config) -> Self {
+        let mut http1 = Self {
+            link: Some(link),
+            output: Output::new(),
+            input: Input::default(),
+            eof: false,
+            read_error: None,
+            write_failed: false,
+            exchange: Exchange::None,
+            acks: Vec::new(),
+            raw: None,
+            held: VecDeque::new(),
+            idle: Idle::Unwatched,
+            read_registered: false,
+            progress: false,
+            read_deadline: None,
+            write_deadline: None,
+            idle_deadline: None,
+            should_close: false,
+        };
+        http1.become_idle(config);
+        http1
+    }
+
+    /// Whether the connection is over.
+    pub(crate) fn is_closed(&self) -> bool {
+        self.link.is_none()
+    }
+
+    /// Whether the next request is to be told that the peer closed.
+    pub(crate) fn is_checked_out(&self) -> bool {
+        self.idle == Idle::CheckedOut
+    }
+
+    /// The link, if no exchange is under way.
+    pub(crate) fn take_idle_link(&mut self) -> Option<Link> {
+        if matches!(self.exchange, Exchange::None) { self.link.take() } else { None }
+    }
+
+    pub(crate) fn link(&self) -> Option<&Link> {
+        self.link.as_ref()
+    }
+
+    /// Bytes received and not yet used, and not yet written.
+    pub(crate) fn buffered(&self) -> (usize, usize) {
+        (self.input.len(), self.output.len())
+    }
+
+    /// What was held back for a response that no longer comes.
+    pub(crate) fn take_held(&mut self) -> VecDeque<Command<H>> {
+        std::mem::take(&mut self.held)
+    }
+
+    pub(super) fn become_idle(&mut self, config: &Config) {
+        self.input.shrink();
+        self.idle_deadline = config.idle_timeout.and_then(|t| Instant::now().checked_add(t));
+    }
+
+    /// Carries a command out, as far as that needs no reading.
+    pub(crate) fn apply(&mut self, command: Command<H>, port: &mut Port<'_, H>) {
+        match command {
+            Command::Request { caller, request, options } => {
+                let wait = Wait::Head { caller: Some(caller), inform: options.inform };
+                self.start(request, options, Consumer::Sync(wait), port);
+            }
+            Command::RequestAsync {
+                caller,
+                request,
+                options,
+                receiver,
+                receiver_owns,
+                mode,
+                follow_redirect,
+            } => {
+                let notice = receiver_owns.then(|| Notice::Owner(receiver.clone()));
+                let pace = match mode {
+                    AsyncMode::Push => {
+                        Pace::Push { allowance: port.config.push_allowance, asked: false }
+                    }
+                    AsyncMode::Once => Pace::Pull { credits: 0 },
+                };
+                let delivery = Delivery {
+                    receiver,
+                    accept: Some(caller),
+                    pace,
+                    follow_redirect,
+                    redirect: None,
+                    dropped: 0,
+                };
+                if self.start(request, options, Consumer::Async(delivery), port)
+                    && let Some(notice) = notice
+                {
+                    port.sink.notify(notice);
+                }
+            }
+            Command::SendHeaders { caller, request, options } => {
+                self.start_upload(caller, &request, options, port);
+            }
+            Command::SendChunk { caller, data } => self.send_chunk(caller, data, port),
+            Command::FinishBody { caller } => match &mut self.exchange {
+                Exchange::Upload { finished, .. } => {
+                    if !std::mem::replace(finished, true) {
+                        self.output.append(|out| out.extend_from_slice(encode::LAST_CHUNK));
+                    }
+                    self.acknowledge(caller, port);
+                }
+                _ => port.refuse(caller),
+            },
+            Command::StartResponse { caller } => match self.exchange {
+                Exchange::Upload { sent, finished } => {
+                    let wait = Wait::Head { caller: Some(caller), inform: false };
+                    let active = Active { unfinished: !finished, ..Active::new(sent, wait) };
+                    self.exchange = Exchange::Active(Box::new(active));
+                    port.set_state(State::Receiving);
+                }
+                _ => port.refuse(caller),
+            },
+            command @ (Command::Body { .. } | Command::StreamBody { .. }) => {
+                self.want_body(command, port);
+            }
+            Command::StreamNext => {
+                if let Some(Pace::Pull { credits }) = self.pace() {
+                    *credits = credits.saturating_add(1);
+                }
+            }
+            Command::StopAsync { caller } => match self.active() {
+                Some(active) if matches!(active.consumer, Consumer::Async(_)) => {
+                    active.stop_delivery(port);
+                    port.set_state(State::Receiving);
+                    port.sink.reply(caller, Answer::Ok);
+                }
+                _ => port.refuse(caller),
+            },
+            Command::Pause { caller } => {
+                if let Some(pace @ Pace::Push { .. }) = self.pace() {
+                    *pace = Pace::Pull { credits: 0 };
+                    port.set_state(State::StreamingOnce);
+                }
+                port.sink.reply(caller, Answer::Ok);
+            }
+            Command::Resume { caller } => {
+                if let Some(pace @ Pace::Pull { .. }) = self.pace() {
+                    let allowance = port.config.push_allowance;
+                    *pace = Pace::Push { allowance, asked: false };
+                    port.set_state(State::Streaming);
+                }
+                port.sink.reply(caller, Answer::Ok);
+            }
+            Command::Grant { bytes } => {
+                if let Some(Pace::Push { allowance, asked }) = self.pace() {
+                    *allowance = allowance.saturating_add(bytes);
+                    *asked = false;
+                }
+            }
+            Command::ReceiverGone { receiver } => {
+                let gone = match &self.exchange {
+                    Exchange::Active(active) => match &active.consumer {
+                        Consumer::Async(delivery) => {
+                            H::same_receiver(&delivery.receiver, &receiver)
+                        }
+                        Consumer::Sync(_) => false,
+                    },
+                    _ => false,
+                };
+                if gone {
+                    self.abandon(port);
+                }
+            }
+            Command::Send { caller, data } => {
+                self.idle = Idle::Unwatched;
+                self.output.push(data);
+                self.acknowledge(caller, port);
+            }
+            Command::Recv { caller, length, timeout } => {
+                self.receive(caller, length, timeout, port)
+            }
+            Command::WatchIdle => self.idle = Idle::Watched,
+            Command::Reuse { caller } => {
+                let ready = matches!(self.exchange, Exchange::None)
+                    && self.link.as_ref().is_some_and(|link| link.check().is_ok());
+                let should_close = self.should_close;
+                port.sink.reply(caller, Answer::Reuse { should_close, ready });
+            }
+            other => port.ask_link(self.link.as_ref(), other),
+        }
+    }
+
+    /// Answers whether the socket is sound; a peer that closed is noticed here at the latest.
+    pub(crate) fn probe(
+        &mut self,
+        caller: H::Caller,
+        checkout: bool,
+        cx: &mut Context<'_>,
+        port: &mut Port<'_, H>,
+    ) {
+        if !matches!(self.exchange, Exchange::None) {
+            return port.refuse(caller);
+        }
+        self.drive(cx, port);
+        let sound = match &self.link {
+            Some(link) => link.check(),
+            None => Err(self.read_error.clone().unwrap_or(Error::Closed)),
+        };
+        match sound {
+            Ok(()) => {
+                if checkout {
+                    if self.idle == Idle::Watched {
+                        self.idle = Idle::CheckedOut;
+                    }
+                    self.become_idle(port.config);
+                }
+                port.sink.reply(caller, Answer::Ok);
+            }
+            Err(error) => {
+                self.close(port, Notice::Closed);
+                port.sink.reply(caller, Answer::Error(error));
+            }
+        }
+    }
+
+    /// Sends a request; `false` if the connection is not between exchanges.
+    fn start(
+        &mut self,
+        request: Request<H::Payload>,
+        options: RequestOptions,
+        consumer: Consumer<H>,
+        port: &mut Port<'_, H>,
+    ) -> bool {
+        if !matches!(self.exchange, Exchange::None) {
+            if let Some(caller) = consumer.into_caller() {
+                port.refuse(caller);
+            }
+            return false;
+        }
+        let length = match &request.content {
+            Content::Empty => Some(0),
+            Content::Bytes(bytes) => Some(bytes.len() as u64),
+            Content::Payload(payload) => Some(payload.len() as u64),
+            Content::Stream => None,
+        };
+        let defaults =
+            Defaults { host: &port.config.host_header, user_agent: &port.config.user_agent };
+        self.output.append(|out| {
+            let Request { method, target, headers, .. } = &request;
+            encode::request_head(out, method, target, headers, length, &defaults);
+        });
+        let sent = Sent::new(&request, options, port.config);
+        self.output.push(request.content);
+        port.set_state(match &consumer {
+            Consumer::Sync(_) => State::Receiving,
+            Consumer::Async(Delivery { pace: Pace::Push { .. }, .. }) => State::Streaming,
+            Consumer::Async(Delivery { pace: Pace::Pull { .. }, .. }) => State::StreamingOnce,
+        });
+        self.exchange = Exchange::Active(Box::new(Active::with_consumer(sent, consumer)));
+        self.begin(port);
+        true
+    }
+
+    fn start_upload(
+        &mut self,
+        caller: H::Caller,
+        request: &Request<H::Payload>,
+        options: RequestOptions,
+        port: &mut Port<'_, H>,
+    ) {
+        if !matches!(self.exchange, Exchange::None) {
+            return port.refuse(caller);
+        }
+        let Request { method, target, headers, .. } = request;
+        self.output.append(|out| encode::streaming_head(out, method, target, headers));
+        let sent = Sent::new(request, options, port.config);
+        self.exchange = Exchange::Upload { sent, finished: false };
+        port.set_state(State::StreamingBody);
+        self.begin(port);
+        self.acknowledge(caller, port);
+    }
+
+    fn begin(&mut self, port: &mut Port<'_, H>) {
+        self.idle = Idle::Watched;
+        self.idle_deadline = None;
+        port.status.count_request();
+    }
+
+    fn send_chunk(&mut self, caller: H::Caller, data: Content<H::Payload>, port: &mut Port<'_, H>) {
+        if !matches!(self.exchange, Exchange::Upload { finished: false, .. }) {
+            return port.refuse(caller);
+        }
+        let len = match &data {
+            Content::Bytes(bytes) => bytes.len(),
+            Content::Payload(payload) => payload.len(),
+            Content::Empty | Content::Stream => 0,
+        };
+        // An empty chunk would end the body.
+        if len > 0 {
+            self.output.append(|out| encode::chunk_start(out, len));
+            self.output.push(data);
+            self.output.append(|out| out.extend_from_slice(encode::CHUNK_END));
+        }
+        self.acknowledge(caller, port);
+    }
+
+    fn acknowledge(&mut self, caller: H::Caller, port: &mut Port<'_, H>) {
+        if self.output.is_empty() {
+            port.sink.reply(caller, Answer::Ok);
+        } else {
+            self.acks.push(caller);
+        }
+    }
+
+    fn want_body(&mut self, command: Command<H>, port: &mut Port<'_, H>) {
+        let Exchange::Active(active) = &mut self.exchange else {
+            return port.refuse_command(command);
+        };
+        match (&mut active.consumer, command) {
+            (Consumer::Sync(wait @ Wait::Nothing), Command::Body { caller }) => {
+                *wait = Wait::Body(caller);
+            }
+            // What is already decompressed cannot be continued piece by piece, since pieces are
+            // as the peer sent them.
+            (Consumer::Sync(wait @ Wait::Nothing), Command::StreamBody { caller })
+                if active.plain.is_empty() =>
+            {
+                *wait = Wait::Piece(caller);
+            }
+            (Consumer::Sync(Wait::Nothing) | Consumer::Async(_), command) => {
+                port.refuse_command(command);
+            }
+            (Consumer::Sync(_), command) => self.held.push_back(command),
+        }
+    }
+
+    /// Lets the next held wish have its turn.
+    pub(super) fn take_up_held(&mut self, port: &mut Port<'_, H>) {
+        let free = match &self.exchange {
+            Exchange::Active(active) => matches!(active.consumer, Consumer::Sync(Wait::Nothing)),
+            _ => false,
+        };
+        if free && let Some(command) = self.held.pop_front() {
+            self.want_body(command, port);
+        }
+    }
+
+    fn receive(
+        &mut self,
+        caller: H::Caller,
+        length: usize,
+        timeout: Option<Duration>,
+        port: &mut Port<'_, H>,
+    ) {
+        if self.raw.is_some() {
+            return port.refuse(caller);
+        }
+        if matches!(self.exchange, Exchange::None) {
+            self.idle = Idle::Unwatched;
+        }
+        let deadline = timeout.and_then(|t| Instant::now().checked_add(t));
+        self.raw = Some(RawRead { caller, length, deadline, gather: Gather::new() });
+    }
+
+    /// Forgets a caller wherever it waits; what it asked for goes on.
+    pub(crate) fn forget(&mut self, target: &H::Caller) {
+        if let Some(at) = self.acks.iter().position(|caller| H::same_caller(caller, target)) {
+            return H::forget(self.acks.swap_remove(at));
+        }
+        if self.raw.as_ref().is_some_and(|raw| H::same_caller(&raw.caller, target))
+            && let Some(raw) = self.raw.take()
+        {
+            return H::forget(raw.caller);
+        }
+        if let Some(at) = self.held.iter().position(|held| held.is_from(target)) {
+            if let Some(caller) = self.held.remove(at).and_then(Command::into_caller) {
+                H::forget(caller);
+            }
+            return;
+        }
+        if let Exchange::Active(active) = &mut self.exchange {
+            active.forget(target);
+        }
+    }
+
+    /// Whether carrying a command out may take too long for a thread that must not be kept.
+    pub(crate) fn is_heavy(&self) -> bool {
+        const INLINE: usize = 16 << 10;
+        let decompresses = match &self.exchange {
+            Exchange::Active(active) => active.sent.decompress,
+            _ => false,
+        };
+        decompresses || self.output.len() > INLINE
+    }
+
+    fn active(&mut self) -> Option<&mut Active<H>> {
+        match &mut self.exchange {
+            Exchange::Active(active) => Some(active),
+            _ => None,
+        }
+    }
+
+    fn pace(&mut self) -> Option<&mut Pace> {
+        match &mut self.active()?.consumer {
+            Consumer::Async(delivery) => Some(&mut delivery.pace),
+            Consumer::Sync(_) => None,
+        }
+    }
+}
+
+impl Sent {
+    fn new<P>(request: &Request<P>, options: RequestOptions, config: &Config) -> Self {
+        Self {
+            head: request.method == b"HEAD",
+            post: request.method == b"POST",
+            close: request.headers.has_token(b"connection", b"close"),
+            recv_timeout: options.recv_timeout.unwrap_or(config.recv_timeout),
+            decompress: options.auto_decompress,
+        }
+    }
+}
+
+impl<H: Host> Consumer<H> {
+    fn into_caller(self) -> Option<H::Caller> {
+        match self {
+            Self::Sync(Wait::Head { caller, .. }) => caller,
+            Self::Sync(Wait::Body(caller) | Wait::Piece(caller)) => Some(caller),
+            Self::Sync(Wait::Nothing) => None,
+            Self::Async(delivery) => delivery.accept,
+        }
+    }
+}
+
+impl<H: Host> Active<H> {
+    fn new(sent: Sent, wait: Wait<H>) -> Self {
+        Self::with_consumer(sent, Consumer::Sync(wait))
+    }
+
+    fn with_consumer(sent: Sent, consumer: Consumer<H>) -> Self {
+        Self {
+            sent,
+            unfinished: false,
+            response: Response::new(sent.head),
+            head: None,
+            consumer,
+            gather: Gather::new(),
+            plain: Vec::new(),
+            ended: None,
+        }
+    }
+
+    /// Turns a response delivered as messages into one that is asked for.
+    fn stop_delivery(&mut self, port: &mut Port<'_, H>) {
+        let wait = match self.head {
+            Some(_) => Wait::Nothing,
+            None => Wait::Head { caller: None, inform: false },
+        };
+        if let Consumer::Async(delivery) =
+            std::mem::replace(&mut self.consumer, Consumer::Sync(wait))
+            && let Some(caller) = delivery.accept
+        {
+            port.sink.reply(caller, Answer::Ok);
+        }
+    }
+
+    fn forget(&mut self, target: &H::Caller) {
+        match &mut self.consumer {
+            Consumer::Sync(wait) => match wait {
+                Wait::Head { caller, .. } => {
+                    if let Some(caller) = caller.take_if(|c| H::same_caller(c, target)) {
+                        H::forget(caller);
+                    }
+                }
+                Wait::Body(caller) | Wait::Piece(caller) if H::same_caller(caller, target) => {
+                    if let Wait::Body(caller) | Wait::Piece(caller) =
+                        std::mem::replace(wait, Wait::Nothing)
+                    {
+                        H::forget(caller);
+                    }
+                }
+                Wait::Body(_) | Wait::Piece(_) | Wait::Nothing => {}
+            },
+            Consumer::Async(delivery) => {
+                if let Some(caller) = delivery.accept.take_if(|c| H::same_caller(c, target)) {
+                    H::forget(caller);
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,391 @@
+//! The life of a connection: dialling, speaking a protocol, closing, dialling again.
+
+use std::collections::VecDeque;
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use tokio::time::{Instant, timeout};
+
+use crate::command::Command;
+use crate::config::{Config, Dial};
+use crate::connect;
+use crate::error::Error;
+use crate::event::{Answer, Notice, State};
+use crate::headers::HeaderList;
+use crate::host::{Host, Sink};
+use crate::http1::Http1;
+use crate::port::Port;
+use crate::status::Status;
+use crate::timer::Timer;
+use crate::transport::{Link, TlsClient};
+
+type LinkFuture = Pin<Box<dyn Future<Output = Result<Link, Error>> + Send>>;
+
+/// What is behind a connection's lock.
+pub(crate) struct Core<H: Host> {
+    config: Config,
+    phase: Phase<H>,
+    /// Commands that came while a link was being made; they have their turn afterwards.
+    deferred: VecDeque<Command<H>>,
+    last_headers: Option<Arc<HeaderList>>,
+    connect_timeout: Option<Duration>,
+    timer: Timer,
+}
+
+/// ```text
+///   Idle ── Connect ──► Making ──► Open ──► Closed ── Connect ──► Making
+///                         ▲         │
+///                         └ Upgrade ┘        any ── Shutdown ──► Over
+/// ```
+enum Phase<H: Host> {
+    Idle,
+    /// A link is being made.
+    Making {
+        caller: Option<H::Caller>,
+        future: LinkFuture,
+        purpose: Purpose,
+    },
+    /// The protocol has the link.
+    Open(Box<Http1<H>>),
+    /// The upgrade to TLS failed, and the socket with it.
+    Lost,
+    Closed {
+        /// The next request is told that the peer closed, not that it does not fit the state: it
+        /// comes from a user who was told that the connection is ready.
+        tell: bool,
+    },
+    Over {
+        shut_down: bool,
+    },
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Purpose {
+    Dial,
+    Upgrade,
+}
+
+impl<H: Host> Core<H> {
+    pub(crate) fn new(config: Config) -> Self {
+        Self {
+            config,
+            phase: Phase::Idle,
+            deferred: VecDeque::new(),
+            last_headers: None,
+            connect_timeout: None,
+            timer: Timer::default(),
+        }
+    }
+
+    pub(crate) fn is_over(&self) -> bool {
+        matches!(self.phase, Phase::Over { .. })
+    }
+
+    pub(crate) fn is_shut_down(&self) -> bool {
+        matches!(self.phase, Phase::Over { shut_down: true })
+    }
+
+    /// Ends at once and without a word; callers learn of it as they are dropped.
+    pub(crate) fn wreck(&mut self, status: &Status) {
+        if !self.is_over() {
+            self.end(false, status);
+        }
+    }
+
+    pub(crate) fn buffered(&self) -> (usize, usize) {
+        match &self.phase {
+            Phase::Open(http1) => http1.buffered(),
+            _ => (0, 0),
+        }
+    }
+
+    /// Carries a command out.
+    pub(crate) fn apply(
+        &mut self,
+        command: Command<H>,
+        cx: &mut Context<'_>,
+        sink: &mut dyn Sink<H>,
+        status: &Status,
+    ) {
+        match command {
+            Command::Shutdown => self.end(true, status),
+            Command::Close { caller } => {
+                self.close(sink, status);
+                sink.reply(caller, Answer::Ok);
+            }
+            Command::Cancel { caller, target } => {
+                self.forget(&target);
+                H::forget(target);
+                sink.reply(caller, Answer::Ok);
+            }
+            Command::ResponseHeaders { caller } => {
+                sink.reply(caller, Answer::Headers(self.last_headers.clone()));
+            }
+            command if matches!(self.phase, Phase::Making { .. }) => {
+                self.deferred.push_back(command);
+            }
+            Command::Connect { caller, dial } => self.connect(caller, dial, sink, status),
+            Command::Upgrade { caller, tls, server_name } => {
+                self.upgrade(caller, tls, server_name, sink, status);
+            }
+            command => self.ask(command, cx, sink, status),
+        }
+        self.settle(sink, status);
+    }
+
+    /// Moves what can be moved without waiting; the waker of `cx` is left for the rest.
+    pub(crate) fn drive(&mut self, cx: &mut Context<'_>, sink: &mut dyn Sink<H>, status: &Status) {
+        loop {
+            match &mut self.phase {
+                Phase::Making { future, .. } => match future.as_mut().poll(cx) {
+                    Poll::Pending => return,
+                    Poll::Ready(result) => self.made(result, cx, sink, status),
+                },
+                Phase::Open(http1) => {
+                    let port = &mut Port {
+                        config: &self.config,
+                        sink,
+                        status,
+                        last_headers: &mut self.last_headers,
+                    };
+                    http1.drive(cx, port);
+                    if !http1.is_closed() {
+                        if !self.timer.set(http1.deadline(), cx) {
+                            return;
+                        }
+                        http1.expire(Instant::now(), port);
+                    }
+                    self.settle(sink, status);
+                }
+                _ => return,
+            }
+        }
+    }
+
+    /// The part of [`Self::drive`] for threads that must not be kept; `false` if the task has to
+    /// look after the rest at once.
+    pub(crate) fn drive_inline(
+        &mut self,
+        cx: &mut Context<'_>,
+        sink: &mut dyn Sink<H>,
+        status: &Status,
+    ) -> bool {
+        let settled = match &mut self.phase {
+            Phase::Open(http1) => {
+                let port = &mut Port {
+                    config: &self.config,
+                    sink,
+                    status,
+                    last_headers: &mut self.last_headers,
+                };
+                http1.drive_inline(cx, port)
+                    && (http1.is_closed() || self.timer.covers(http1.deadline()))
+            }
+            Phase::Making { .. } | Phase::Over { .. } => false,
+            Phase::Idle | Phase::Lost | Phase::Closed { .. } => true,
+        };
+        self.settle(sink, status);
+        settled
+    }
+
+    /// Hands a command to the protocol, or answers it without one.
+    fn ask(
+        &mut self,
+        command: Command<H>,
+        cx: &mut Context<'_>,
+        sink: &mut dyn Sink<H>,
+        status: &Status,
+    ) {
+        let port =
+            &mut Port { config: &self.config, sink, status, last_headers: &mut self.last_headers };
+        match &mut self.phase {
+            Phase::Open(http1) => match command {
+                Command::Probe { caller, checkout } => http1.probe(caller, checkout, cx, port),
+                command => http1.apply(command, port),
+            },
+            // Dropping the command tells its caller.
+            Phase::Over { .. } => {}
+            phase => {
+                let tell = match phase {
+                    Phase::Closed { tell } => std::mem::take(tell),
+                    Phase::Lost => true,
+                    _ => false,
+                };
+                if !tell || !command.needs_open_connection() {
+                    return port.ask_link(None, command);
+                }
+                if matches!(phase, Phase::Lost) {
+                    *phase = Phase::Closed { tell: false };
+                    port.set_state(State::Closed);
+                    port.sink.notify(Notice::Closed);
+                }
+                if let Some(caller) = command.into_caller() {
+                    port.sink.reply(caller, Answer::Error(Error::Closed));
+                }
+            }
+        }
+    }
+
+    fn connect(
+        &mut self,
+        caller: H::Caller,
+        dial: Box<Dial>,
+        sink: &mut dyn Sink<H>,
+        status: &Status,
+    ) {
+        if !matches!(self.phase, Phase::Idle | Phase::Closed { .. }) {
+            return sink.reply(caller, Answer::Error(Error::InvalidState));
+        }
+        self.connect_timeout = dial.connect_timeout;
+        self.phase = Phase::Making {
+            caller: Some(caller),
+            future: Box::pin(async move { connect::dial(&dial).await }),
+            purpose: Purpose::Dial,
+        };
+        status.set_state(State::Connecting);
+    }
+
+    fn upgrade(
+        &mut self,
+        caller: H::Caller,
+        tls: Arc<TlsClient>,
+        server_name: String,
+        sink: &mut dyn Sink<H>,
+        status: &Status,
+    ) {
+        let link = match &mut self.phase {
+            Phase::Open(http1) if http1.link().is_some_and(Link::is_tls) => {
+                let idle = status.state() == State::Connected;
+                let answer = if idle { Answer::Ok } else { Answer::Error(Error::InvalidState) };
+                return sink.reply(caller, answer);
+            }
+            Phase::Open(http1) => http1.take_idle_link(),
+            _ => None,
+        };
+        let Some(link) = link else {
+            return sink.reply(caller, Answer::Error(Error::InvalidState));
+        };
+        let limit = self.connect_timeout;
+        let handshake = async move {
+            let handshake = connect::upgrade(link, &tls, &server_name);
+            match limit {
+                Some(limit) => timeout(limit, handshake).await.unwrap_or(Err(Error::Timeout)),
+                None => handshake.await,
+            }
+        };
+        self.phase = Phase::Making {
+            caller: Some(caller),
+            future: Box::pin(handshake),
+            purpose: Purpose::Upgrade,
+        };
+    }
+
+    /// A link was made, or could not be.
+    fn made(
+        &mut self,
+        result: Result<Link, Error>,
+        cx: &mut Context<'_>,
+        sink: &mut dyn Sink<H>,
+        status: &Status,
+    ) {
+        let Phase::Making { caller, purpose, .. } = std::mem::replace(&mut self.phase, Phase::Lost)
+        else {
+            return;
+        };
+        let answer = match result {
+            Ok(link) => {
+                status.connected(link.is_tls(), purpose == Purpose::Dial);
+                let http1 = Http1::new(link, &self.config);
+                self.phase = Phase::Open(Box::new(http1));
+                status.set_state(State::Connected);
+                Answer::Ok
+            }
+            Err(error) => {
+                if purpose == Purpose::Dial {
+                    self.phase = Phase::Closed { tell: false };
+                    status.set_state(State::Closed);
+                }
+                Answer::Error(error)
+            }
+        };
+        if let Some(caller) = caller {
+            sink.reply(caller, answer);
+        }
+        for command in std::mem::take(&mut self.deferred) {
+            self.apply(command, cx, sink, status);
+        }
+    }
+
+    fn close(&mut self, sink: &mut dyn Sink<H>, status: &Status) {
+        match &mut self.phase {
+            Phase::Closed { .. } | Phase::Over { .. } => return,
+            Phase::Open(http1) => {
+                let port = &mut Port {
+                    config: &self.config,
+                    sink,
+                    status,
+                    last_headers: &mut self.last_headers,
+                };
+                http1.close_by_user(port);
+                return self.settle(sink, status);
+            }
+            Phase::Idle | Phase::Making { .. } | Phase::Lost => {}
+        }
+        let before = std::mem::replace(&mut self.phase, Phase::Closed { tell: false });
+        status.set_state(State::Closed);
+        sink.notify(Notice::Closed);
+        if let Phase::Making { caller: Some(caller), .. } = before {
+            sink.reply(caller, Answer::Error(Error::Closed));
+        }
+        self.refuse_all_deferred(sink);
+    }
+
+    /// Leaves a protocol that has closed its link.
+    fn settle(&mut self, sink: &mut dyn Sink<H>, status: &Status) {
+        let Phase::Open(http1) = &mut self.phase else { return };
+        if !http1.is_closed() {
+            return;
+        }
+        self.deferred.append(&mut http1.take_held());
+        self.phase = Phase::Closed { tell: http1.is_checked_out() };
+        status.set_state(State::Closed);
+        self.refuse_all_deferred(sink);
+    }
+
+    fn refuse_all_deferred(&mut self, sink: &mut dyn Sink<H>) {
+        for command in std::mem::take(&mut self.deferred) {
+            if let Some(caller) = command.into_caller() {
+                sink.reply(caller, Answer::Error(Error::InvalidState));
+            }
+        }
+    }
+
+    fn end(&mut self, shut_down: bool, status: &Status) {
+        self.phase = Phase::Over { shut_down };
+        self.deferred.clear();
+        self.last_headers = None;
+        self.timer = Timer::default();
+        status.set_state(State::Closed);
+    }
+
+    fn forget(&mut self, target: &H::Caller) {
+        if let Some(at) = self.deferred.iter().position(|command| command.is_from(target)) {
+            if let Some(caller) = self.deferred.remove(at).and_then(Command::into_caller) {
+                H::forget(caller);
+            }
+            return;
+        }
+        match &mut self.phase {
+            Phase::Making { caller, .. } => {
+                if let Some(caller) = caller.take_if(|caller| H::same_caller(caller, target)) {
+                    H::forget(caller);
+                }
+            }
+            Phase::Open(http1) => http1.forget(target),
+            _ => {}
+        }
+    }
+}
