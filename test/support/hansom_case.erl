@@ -13,7 +13,7 @@
 
 -export([conn/0, is_hansom/0, application/0, deadline/0]).
 -export([cases/1, init_suite/1, end_suite/1, init_case/3, end_case/1]).
--export([serve/1, serve_each/1]).
+-export([serve/1, serve_each/1, serve_on/3, local_path/0]).
 -export([options/2, start/2, start_with/1, connect/2, connected/1, connected/2, adopt/1]).
 -export([request/1, request/2, exchange/1, exchange/2, state/1, is_state/2, is_gone/1, monitor_exit/1]).
 -export([await/1, async/1, result/1, result/2, process/0, run_in/2, kill/1]).
@@ -89,14 +89,16 @@ end_case(Config) ->
 stop_tracked({conn, Pid}) ->
     unlink(Pid),
     ok = (conn()):stop(Pid);
+stop_tracked({file, Path}) ->
+    _ = file:delete(Path);
 stop_tracked({server, Pid}) ->
     hansom_script:stop(Pid);
 stop_tracked({process, Pid}) ->
     kill(Pid).
 
-track(Kind, Pid) ->
-    put(?TRACKED, [{Kind, Pid} | get(?TRACKED)]),
-    Pid.
+track(Kind, Thing) ->
+    put(?TRACKED, [{Kind, Thing} | get(?TRACKED)]),
+    Thing.
 
 %% Servers
 
@@ -104,6 +106,19 @@ track(Kind, Pid) ->
 serve(Steps) -> track(server, hansom_script:serve(Steps)).
 
 serve_each(Scripts) -> track(server, hansom_script:serve_each(Scripts)).
+
+%% @doc As `hansom_script:serve_on/3'.
+serve_on(Address, Port, Steps) ->
+    case hansom_script:serve_on(Address, Port, [Steps]) of
+        {ok, Server} -> {ok, track(server, Server)};
+        Error -> Error
+    end.
+
+%% @doc A path for a local socket, short enough for the 108 bytes it may have.
+local_path() ->
+    Path = filename:join("/tmp", "hansom-" ++ os:getpid() ++ "-"
+                         ++ integer_to_list(erlang:unique_integer([positive]))),
+    track(file, Path).
 
 %% Connections
 

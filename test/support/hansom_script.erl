@@ -24,7 +24,7 @@
 %% </ul>
 -module(hansom_script).
 
--export([serve/1, serve_each/1, serve_on/2, port/1, stop/1, connections/1]).
+-export([serve/1, serve_each/1, serve_on/3, port/1, stop/1, connections/1]).
 -export([accept/1, step/2, continue/1, arrived/2, received/1, requests/1, outcome/1,
          await_closed/1, await_script/1, socket_info/1]).
 -export([refused_port/0]).
@@ -39,22 +39,25 @@
 %% @doc Starts a server on a free port of 127.0.0.1; every connection runs `Steps'.
 -spec serve([step()]) -> server().
 serve(Steps) ->
-    serve_on({127, 0, 0, 1}, [Steps]).
+    serve_each([Steps]).
 
 %% @doc The first connection runs the first script, and so on; the last one repeats.
 -spec serve_each([[step()], ...]) -> server().
 serve_each(Scripts) ->
-    serve_on({127, 0, 0, 1}, Scripts).
+    {ok, Server} = serve_on({127, 0, 0, 1}, 0, Scripts),
+    Server.
 
 %% @doc As `serve_each/1' on an address of choice: an IP address or `{local, Path}'.
--spec serve_on(inet:ip_address() | {local, string()}, [[step()], ...]) -> server().
-serve_on(Address, Scripts) ->
+%% Port 0 is a free one.
+-spec serve_on(inet:ip_address() | {local, string()}, inet:port_number(), [[step()], ...]) ->
+          {ok, server()} | {error, inet:posix()}.
+serve_on(Address, Port, Scripts) ->
     Parent = self(),
     Ref = make_ref(),
-    Server = spawn_link(fun() -> server_init(Parent, Ref, Address, Scripts) end),
+    Server = spawn_link(fun() -> server_init(Parent, Ref, Address, Port, Scripts) end),
     receive
-        {Ref, ready} -> Server;
-        {Ref, {error, Reason}} -> error({listen, Address, Reason})
+        {Ref, ready} -> {ok, Server};
+        {Ref, {error, Reason}} -> {error, Reason}
     after ?DEADLINE -> error(listen_timeout)
     end.
 
@@ -149,9 +152,9 @@ call(Pid, Request) ->
 
 %% The acceptor
 
-server_init(Parent, Ref, Address, Scripts) ->
+server_init(Parent, Ref, Address, Port, Scripts) ->
     process_flag(trap_exit, true),
-    case gen_tcp:listen(0, listen_options(Address)) of
+    case gen_tcp:listen(Port, listen_options(Address)) of
         {ok, Listen} ->
             Parent ! {Ref, ready},
             Self = self(),
@@ -235,8 +238,9 @@ peer_init(Socket, Script) ->
     Peer = self(),
     Runner = spawn_link(fun() -> runner_init(Peer, Socket, Script) end),
     ok = gen_tcp:controlling_process(Socket, Runner),
+    Info = #{local => inet:sockname(Socket), remote => inet:peername(Socket)},
     Runner ! go,
-    peer_loop(#{runner => Runner, socket => Socket, received => [], requests => [],
+    peer_loop(#{runner => Runner, info => Info, received => [], requests => [],
                 outcome => running, waiting => []}).
 
 peer_loop(#{runner := Runner, received := Received, requests := Requests,
@@ -274,8 +278,7 @@ answer({arrived, Count}, #{requests := Requests, outcome := Outcome}) ->
         {false, running} -> later;
         {false, _} -> {answer, {error, Outcome}}
     end;
-answer(socket_info, #{socket := Socket}) ->
-    {answer, #{local => inet:sockname(Socket), remote => inet:peername(Socket)}};
+answer(socket_info, #{info := Info}) -> {answer, Info};
 answer(received, #{received := Received}) -> {answer, iolist_to_binary(Received)};
 answer(requests, #{requests := Requests}) -> {answer, Requests};
 answer(_, #{outcome := running}) -> later;
