@@ -316,8 +316,8 @@ run_step({send, Data}, #{socket := Socket} = Run) ->
     {gen_tcp:send(Socket, Data), Run};
 run_step({pieces, Pieces}, #{socket := Socket} = Run) ->
     {send_pieces(Socket, Pieces), Run};
-run_step({drip, Bytes}, #{socket := Socket} = Run) ->
-    {send_pieces(Socket, [<<Byte>> || <<Byte>> <= iolist_to_binary(Bytes)]), Run};
+run_step({drip, Bytes}, Run) ->
+    run_step({pieces, [<<Byte>> || <<Byte>> <= iolist_to_binary(Bytes)]}, Run);
 run_step({flood, Data, Count}, #{socket := Socket} = Run) ->
     {flood(Socket, Data, Count), Run};
 run_step(wait, Run) ->
@@ -416,13 +416,30 @@ read_line(#{buffer := Buffer} = Run) ->
             end
     end.
 
-send_pieces(_, []) ->
+send_pieces(Socket, Pieces) ->
+    Backlog = hansom_backlog:open(),
+    Ends = case {inet:peername(Socket), inet:sockname(Socket)} of
+               {{ok, Client}, {ok, Here}} -> {Client, Here};
+               _ -> {unknown, unknown}
+           end,
+    Result = send_pieces(Socket, Pieces, Backlog, Ends),
+    case Backlog of
+        {ok, Netlink} -> ok = socket:close(Netlink);
+        none -> ok
+    end,
+    Result.
+
+send_pieces(_, [], _, _) ->
     ok;
-send_pieces(Socket, [Piece | Pieces]) ->
+send_pieces(Socket, [Piece | Pieces], Backlog, {Client, Here} = Ends) ->
     case gen_tcp:send(Socket, Piece) of
-        ok when Pieces =:= [] -> ok;
-        ok -> await_drained(Socket), send_pieces(Socket, Pieces);
-        Error -> Error
+        ok when Pieces =:= [] ->
+            ok;
+        ok ->
+            hansom_backlog:await_empty(Backlog, Client, Here),
+            send_pieces(Socket, Pieces, Backlog, Ends);
+        Error ->
+            Error
     end.
 
 flood(_, _, 0) -> ok;
@@ -431,55 +448,3 @@ flood(Socket, Data, Count) ->
         ok -> flood(Socket, Data, Count - 1);
         Error -> Error
     end.
-
-%% Linux tells in /proc/net/tcp how many bytes wait in the client's socket. A client
-%% that does not read (or a system without that file) costs the bounded number of
-%% looks only: the pieces may then arrive together.
-await_drained(Socket) ->
-    case {inet:peername(Socket), inet:sockname(Socket)} of
-        {{ok, {{_, _, _, _}, _} = Client}, {ok, Here}} ->
-            await_drained(<<(hex(Client))/binary, " ", (hex(Here))/binary>>, 200);
-        _ ->
-            ok
-    end.
-
-await_drained(_, 0) ->
-    ok;
-await_drained(Key, Looks) ->
-    case read_proc() of
-        {ok, Table} ->
-            case binary:match(Table, Key) of
-                {At, Length} ->
-                    %% "ST TTTTTTTT:RRRRRRRR": state, transmit queue, receive queue
-                    case Table of
-                        <<_:(At + Length)/binary, " ", _:2/binary, " ", _:8/binary, ":00000000",
-                          _/binary>> -> ok;
-                        _ -> erlang:yield(), await_drained(Key, Looks - 1)
-                    end;
-                nomatch ->
-                    ok
-            end;
-        {error, _} ->
-            ok
-    end.
-
-read_proc() ->
-    %% `file:read_file/1' trusts the size a file reports, and /proc reports none.
-    case file:open("/proc/net/tcp", [read, raw, binary]) of
-        {ok, File} ->
-            Table = read_all(File, []),
-            ok = file:close(File),
-            {ok, Table};
-        Error ->
-            Error
-    end.
-
-read_all(File, Read) ->
-    case file:read(File, 65536) of
-        {ok, Bytes} -> read_all(File, [Read, Bytes]);
-        eof -> iolist_to_binary(Read)
-    end.
-
-hex({{A, B, C, D}, Port}) ->
-    <<Address:32/native>> = <<A, B, C, D>>,
-    iolist_to_binary(io_lib:format("~8.16.0B:~4.16.0B", [Address, Port])).
