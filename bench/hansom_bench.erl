@@ -1,0 +1,192 @@
+%% @doc Measures `hansom_conn', side by side with `hackney_conn' when that is on the code path, against a server on
+%% loopback. How to run it and how to read the result: bench/README.md.
+-module(hansom_bench).
+
+-export([main/0]).
+-export([idle_in_peer/3]).
+
+-define(SMALL, 1024).
+-define(LARGE, 104857600).
+-define(PLAIN_CONNECTIONS, 4000).
+-define(TLS_CONNECTIONS, 1600).
+-define(CONNECT_CONCURRENCY, 16).
+
+-record(bench, {seconds :: number(),
+                rounds :: pos_integer(),
+                idle_connections :: pos_integer(),
+                parts :: [atom()],
+                clients :: [module()],
+                wrk :: file:filename() | missing,
+                server :: hansom_servers:server(),
+                sink :: hansom_servers:server() | missing}).
+
+%% @doc Entry point of `make bench'; ends the VM.
+-spec main() -> no_return().
+main() ->
+    try run() of
+        ok -> erlang:halt(0)
+    catch Class:Reason:Stack ->
+            io:format(standard_error, "~p: ~p~n~p~n", [Class, Reason, Stack]),
+            erlang:halt(1)
+    end.
+
+run() ->
+    Clients = clients(),
+    {ServerName, Server} = server(),
+    Sink = sink(ServerName, Server),
+    Bench = #bench{seconds = number("BENCH_SECONDS", 1),
+                   rounds = number("BENCH_ROUNDS", 5),
+                   idle_connections = number("BENCH_IDLE_CONNECTIONS", 1000),
+                   parts = parts(),
+                   clients = Clients,
+                   wrk = case os:find_executable("wrk") of false -> missing; Wrk -> Wrk end,
+                   server = Server,
+                   sink = Sink},
+    Head = [{<<"Clients">>, lists:join(", ", [version(Client) || Client <- Clients])},
+            {<<"Server">>, describe(ServerName)},
+            {<<"Rounds">>, [integer_to_list(Bench#bench.rounds), ", of ",
+                            io_lib:format("~w", [Bench#bench.seconds]), " s where time is what is given"]}
+            | hansom_bench_vm:describe()],
+    [io:format("~ts: ~ts~n", [Name, Value]) || {Name, Value} <- Head],
+    Bench#bench.wrk =:= missing andalso io:format("wrk is not installed: no ceiling is measured~n"),
+    Results = [measure(Case, Bench) || Case <- cases(Bench)],
+    lists:foreach(fun hansom_servers:stop/1, lists:usort([S || S <- [Server, Sink], S =/= missing])),
+    write(#{head => [{Name, unicode:characters_to_binary(Value)} || {Name, Value} <- Head], results => Results}).
+
+%% hansom, and hackney when it is there.
+clients() ->
+    Loaded = [Client || Client <- [hansom_conn, hackney_conn], code:ensure_loaded(Client) =:= {module, Client}],
+    lists:foreach(fun(Client) -> {ok, _} = application:ensure_all_started(application(Client)) end, Loaded),
+    case Loaded of
+        [hansom_conn, hackney_conn] -> ok;
+        [Only] -> io:format("Only ~s is on the code path: nothing is compared. HACKNEY_LIBS (a colon separated list of "
+                            "ebin folders) adds hackney.~n", [Only])
+    end,
+    Loaded.
+
+application(hansom_conn) -> hansom;
+application(hackney_conn) -> hackney.
+
+version(Client) ->
+    {ok, Version} = application:get_key(application(Client), vsn),
+    [atom_to_list(Client), " ", Version].
+
+server() ->
+    Wanted = os:getenv("BENCH_SERVER", case hansom_servers:find(nginx) of {ok, _} -> "nginx"; missing -> "origin" end),
+    case Wanted of
+        "nginx" ->
+            #{dir := Dir} = Server = hansom_servers:nginx(),
+            Www = filename:join(Dir, "www"),
+            ok = file:make_dir(filename:join(Www, "bytes")),
+            [ok = file:write_file(filename:join(Www, path(Size)), binary:copy(<<"hansom: ">>, Size div 8))
+             || Size <- [?SMALL, ?LARGE]],
+            {nginx, Server};
+        "origin" ->
+            {origin, hansom_servers:origin()}
+    end.
+
+%% Uploads go to the bundled origin: nginx would write them to a file.
+sink(origin, Server) -> Server;
+sink(nginx, _) ->
+    case hansom_servers:find(origin) of
+        {ok, _} -> hansom_servers:origin();
+        missing -> io:format("The bundled origin is not built: no uploads are measured~n"), missing
+    end.
+
+describe(nginx) ->
+    {ok, Nginx} = hansom_servers:find(nginx),
+    [string:trim(os:cmd(Nginx ++ " -v 2>&1")), ", 1 worker"];
+describe(origin) -> "the bundled origin".
+
+path(Size) -> "bytes/" ++ integer_to_list(Size).
+
+target(Size) -> {list_to_binary("/" ++ path(Size)), Size}.
+
+number(Variable, Default) ->
+    case os:getenv(Variable) of
+        false -> Default;
+        Text -> try list_to_integer(Text) catch error:badarg -> list_to_float(Text) end
+    end.
+
+parts() ->
+    All = [rate, download, upload, connect, idle],
+    case os:getenv("BENCH_ONLY") of
+        false -> All;
+        Text -> [Part || Part <- All, lists:member(atom_to_list(Part), string:lexemes(Text, ", "))]
+    end.
+
+cases(#bench{parts = Parts, sink = Sink}) ->
+    [Case || Part <- Parts, Part =/= upload orelse Sink =/= missing, Case <- cases_of(Part)].
+
+cases_of(rate) -> [{rate, Security, Concurrency} || Security <- [plain, tls], Concurrency <- [1, 16, 64]];
+cases_of(download) ->
+    [{download, Security, How} || Security <- [plain, tls], How <- [body, stream_body, async, async_once]];
+cases_of(upload) -> [{upload, Security, How} || Security <- [plain, tls], How <- [binary, chunks]];
+cases_of(Part) -> [{Part, plain, 1}, {Part, tls, 1}].
+
+%% One measurement of every variant a round, in turns that begin with another variant each time, so that what drifts
+%% on the machine meets all alike.
+measure(Case, #bench{rounds = Rounds} = Bench) ->
+    Variants = variants(Case, Bench),
+    Result = [maps:from_list([{Variant, variant(Variant, Case, Bench)} || Variant <- rotate(Round, Variants)])
+              || Round <- lists:seq(1, Rounds)],
+    io:format("~ts", [hansom_bench_report:lines(Case, Result)]),
+    {Case, Result}.
+
+variants({rate, _, _}, #bench{clients = Clients, wrk = Wrk}) when Wrk =/= missing -> Clients ++ [wrk];
+variants(_, #bench{clients = Clients}) -> Clients.
+
+rotate(Round, Variants) ->
+    {Front, Back} = lists:split(Round rem length(Variants), Variants),
+    Back ++ Front.
+
+variant(wrk, {rate, Security, Concurrency}, #bench{wrk = Wrk, server = Server, seconds = Seconds}) ->
+    {Path, _} = target(?SMALL),
+    {Scheme, Port} = case Security of
+                         plain -> {"http", port(Security, Server)};
+                         tls -> {"https", port(Security, Server)}
+                     end,
+    Url = [Scheme, "://127.0.0.1:", integer_to_list(Port), Path],
+    hansom_bench_load:wrk(Wrk, unicode:characters_to_list(Url), Concurrency, Seconds);
+variant(Client, {rate, Security, Concurrency}, #bench{server = Server, seconds = Seconds}) ->
+    hansom_bench_load:run(Client, options(Security, Server), target(?SMALL), {Concurrency, Seconds});
+variant(Client, {download, Security, How}, #bench{server = Server}) ->
+    hansom_bench_transfer:download(Client, options(Security, Server), target(?LARGE), How);
+variant(Client, {upload, Security, How}, #bench{sink = Sink}) ->
+    hansom_bench_transfer:upload(Client, options(Security, Sink), {<<"/upload">>, ?LARGE}, How);
+variant(Client, {connect, Security, _}, #bench{server = Server}) ->
+    Count = case Security of plain -> ?PLAIN_CONNECTIONS; tls -> ?TLS_CONNECTIONS end,
+    hansom_bench_transfer:connect(Client, options(Security, Server), Count, ?CONNECT_CONCURRENCY);
+variant(Client, {idle, Security, _}, #bench{server = Server, idle_connections = Count}) ->
+    {ok, Peer, _} = peer:start(#{connection => standard_io, args => ["-pa" | code:get_path()]}),
+    Arguments = [Client, {options(Security, Server), target(?SMALL)}, Count],
+    Result = peer:call(Peer, ?MODULE, idle_in_peer, Arguments, 120000),
+    ok = peer:stop(Peer),
+    Result.
+
+%% @private
+idle_in_peer(Client, Target, Count) ->
+    {ok, _} = application:ensure_all_started(application(Client)),
+    hansom_bench_transfer:idle(Client, Target, Count).
+
+%% Certificates are verified by both clients, against the same authorities.
+options(plain, Server) ->
+    #{host => "127.0.0.1", port => port(plain, Server), recv_timeout => 60000};
+options(tls, #{cacerts := Roots} = Server) ->
+    #{host => "127.0.0.1", port => port(tls, Server), recv_timeout => 60000, transport => hackney_ssl,
+      ssl_options => [{cacerts, Roots}, {server_name_indication, "localhost"}], connect_options => [{protocols, [http1]}]}.
+
+port(plain, #{ports := #{http := Port}}) -> Port;
+port(tls, #{ports := #{https := Port}}) -> Port.
+
+write(Results) ->
+    Dir = os:getenv("BENCH_OUTPUT", "_build/bench"),
+    File = fun(Name) -> filename:join(Dir, Name) end,
+    ok = filelib:ensure_path(Dir),
+    ok = file:write_file(File("results.term"), io_lib:format("~p.~n", [Results])),
+    ok = file:write_file(File("results.md"), hansom_bench_report:markdown(Results)),
+    case hansom_bench_chart:svg(Results) of
+        {ok, Svg} -> ok = file:write_file(File("results.svg"), Svg);
+        nothing_compared -> ok
+    end,
+    io:format("Written to ~ts: results.term, results.md and, of a comparison, results.svg~n", [Dir]).

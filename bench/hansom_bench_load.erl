@@ -1,0 +1,108 @@
+%% @doc Closed-loop load: a number of connections, each of a process that sends its next request when it has the
+%% whole answer to the one before.
+-module(hansom_bench_load).
+
+-export([run/4, wrk/4]).
+
+-define(WARM_UP_MS, 300).
+
+%% Latencies are counted in buckets: one a microsecond up to 2 ms, 32 us wide up to 66 ms, 1 ms wide up to 4 s.
+-define(FINE, 2048).
+-define(MEDIUM, 65536).
+-define(COARSE, 4194304).
+-define(BUCKETS, (?FINE + (?MEDIUM - ?FINE) div 32 + (?COARSE - ?MEDIUM) div 1024 + 1)).
+
+-type result() :: #{rps := float(), p50_us := number(), p99_us := number(), cpu_us := float()}.
+-export_type([result/0]).
+
+%% @doc Requests `Path' over `Concurrency' connections of `Module' for `Seconds', after a short warm-up.
+%% `cpu_us' is the VM's CPU time for one request.
+-spec run(module(), map(), {binary(), non_neg_integer()}, {pos_integer(), number()}) -> result().
+run(Module, Options, {Path, Size}, {Concurrency, Seconds}) ->
+    Histogram = counters:new(?BUCKETS, [write_concurrency]),
+    Stop = atomics:new(1, []),
+    Parent = self(),
+    Workers = [spawn_monitor(fun() -> worker(Parent, Module, Options, Path, Size, Histogram, Stop) end)
+               || _ <- lists:seq(1, Concurrency)],
+    [receive {Pid, ready} -> ok; {'DOWN', Monitor, process, _, Reason} -> error(Reason) end
+     || {Pid, Monitor} <- Workers],
+    timer:sleep(?WARM_UP_MS),
+    {Before, CpuBefore, Start} = {snapshot(Histogram), hansom_bench_vm:cpu_us(), erlang:monotonic_time(microsecond)},
+    timer:sleep(round(Seconds * 1000)),
+    {After, CpuAfter, End} = {snapshot(Histogram), hansom_bench_vm:cpu_us(), erlang:monotonic_time(microsecond)},
+    ok = atomics:put(Stop, 1, 1),
+    [receive {'DOWN', Monitor, process, _, normal} -> ok; {'DOWN', Monitor, process, _, Reason} -> error(Reason) end
+     || {_, Monitor} <- Workers],
+    Counts = lists:zipwith(fun(A, B) -> A - B end, After, Before),
+    Total = lists:sum(Counts),
+    true = Total > 0,
+    #{rps => Total * 1000000 / (End - Start),
+      p50_us => percentile(0.50, Total, Counts),
+      p99_us => percentile(0.99, Total, Counts),
+      cpu_us => (CpuAfter - CpuBefore) / Total}.
+
+worker(Parent, Module, Options, Path, Size, Histogram, Stop) ->
+    {ok, Conn} = Module:start_link(Options),
+    ok = Module:connect(Conn),
+    Parent ! {self(), ready},
+    loop(Module, Conn, Path, Size, Histogram, Stop),
+    ok = Module:stop(Conn).
+
+loop(Module, Conn, Path, Size, Histogram, Stop) ->
+    Start = erlang:monotonic_time(microsecond),
+    {ok, 200, _} = Module:request(Conn, <<"GET">>, Path, [], <<>>),
+    {ok, Body} = Module:body(Conn),
+    Size = byte_size(Body),
+    ok = counters:add(Histogram, bucket(erlang:monotonic_time(microsecond) - Start), 1),
+    case atomics:get(Stop, 1) of
+        0 -> loop(Module, Conn, Path, Size, Histogram, Stop);
+        1 -> ok
+    end.
+
+bucket(Us) when Us < ?FINE -> Us + 1;
+bucket(Us) when Us < ?MEDIUM -> ?FINE + (Us - ?FINE) div 32 + 1;
+bucket(Us) when Us < ?COARSE -> ?FINE + (?MEDIUM - ?FINE) div 32 + (Us - ?MEDIUM) div 1024 + 1;
+bucket(_) -> ?BUCKETS.
+
+%% The upper edge of a bucket, in microseconds.
+edge(Bucket) when Bucket =< ?FINE -> Bucket;
+edge(Bucket) when Bucket =< ?FINE + (?MEDIUM - ?FINE) div 32 -> ?FINE + (Bucket - ?FINE) * 32;
+edge(Bucket) -> ?MEDIUM + (Bucket - ?FINE - (?MEDIUM - ?FINE) div 32) * 1024.
+
+snapshot(Histogram) -> [counters:get(Histogram, Bucket) || Bucket <- lists:seq(1, ?BUCKETS)].
+
+percentile(Share, Total, Counts) -> percentile(Share * Total, Counts, 1, 0).
+
+percentile(Wanted, [Count | Rest], Bucket, Seen) ->
+    case Seen + Count >= Wanted of
+        true -> edge(Bucket);
+        false -> percentile(Wanted, Rest, Bucket + 1, Seen + Count)
+    end.
+
+%% @doc The same load from `wrk', one thread: how fast the server can be asked at all on this machine.
+-spec wrk(file:filename(), iodata(), pos_integer(), number()) -> result().
+wrk(Program, Url, Concurrency, Seconds) ->
+    %% The shell's `times' tells on its last line what its child has used.
+    Command = [Program, " -t1 -c", integer_to_list(Concurrency), " -d", integer_to_list(max(1, round(Seconds))),
+               "s --latency ", Url, "; times"],
+    Output = os:cmd(lists:flatten(Command)),
+    [Rps] = match(Output, "Requests/sec:\\s+([0-9.]+)"),
+    [Total] = match(Output, "([0-9]+) requests in"),
+    [P50, P50Unit] = match(Output, "50%\\s+([0-9.]+)(us|ms|s)"),
+    [P99, P99Unit] = match(Output, "99%\\s+([0-9.]+)(us|ms|s)"),
+    [UserM, UserS, SystemM, SystemS] =
+        match(Output, "([0-9]+)m([0-9.]+)s ([0-9]+)m([0-9.]+)s\\s*$"),
+    CpuUs = ((number(UserM) + number(SystemM)) * 60 + number(UserS) + number(SystemS)) * 1000000,
+    #{rps => number(Rps), p50_us => number(P50) * unit(P50Unit), p99_us => number(P99) * unit(P99Unit),
+      cpu_us => CpuUs / number(Total)}.
+
+match(Output, Pattern) ->
+    {match, Values} = re:run(Output, Pattern, [{capture, all_but_first, list}]),
+    Values.
+
+number(Text) ->
+    try list_to_float(Text) catch error:badarg -> float(list_to_integer(Text)) end.
+
+unit("us") -> 1;
+unit("ms") -> 1000;
+unit("s") -> 1000000.

@@ -1,0 +1,318 @@
+%% @doc Real servers for suites, demo and benchmarks: nginx, httpbin and the bundled
+%% origin, each on free ports of 127.0.0.1 and with its files in a folder of its own.
+%%
+%% A server outlives the process that starts it (Common Test starts servers in a process
+%% that ends before the cases run), but not `stop/1' and not the node: every server ends
+%% when its standard input closes.
+-module(hansom_servers).
+
+-export([nginx/0, httpbin/0, origin/0, stop/1]).
+-export([find/1, missing/1, root/0]).
+-export([certificates/0]).
+
+-define(DEADLINE, 15000).
+
+%% A shell that ends the program when standard input closes, as it does when the node dies
+%% in whatever way.
+-define(GUARD, "exec 3<&0; \"$@\" 3<&- </dev/null & child=$!; "
+               "{ read -r _ <&3; kill \"$child\"; } 2>/dev/null & guard=$!; "
+               "wait \"$child\"; status=$?; kill \"$guard\" 2>/dev/null; exit $status").
+-define(GUARDED(Program, Args), {"/bin/sh", ["-c", ?GUARD, "sh", Program | Args]}).
+
+-type server() :: #{pid := pid(), dir := file:filename(),
+                    ports := #{atom() => inet:port_number()},
+                    cacerts := [public_key:der_encoded()],
+                    client := [{cert | key, term()}]}.
+-export_type([server/0]).
+
+%% @doc Starts nginx. Its ports:
+%% <ul>
+%% <li>`http', `https': TLS 1.2 and 1.3, connections stay open for as long as asked</li>
+%% <li>`tls12', `tls13': this version alone</li>
+%% <li>`mutual': only with a client certificate</li>
+%% <li>`expiring': closes a connection that is idle for 300 ms</li>
+%% <li>`last': closes a connection after its second response</li>
+%% </ul>
+%% All serve the folder `www' of the server's `dir'; below `/dav/' files can be PUT,
+%% `/proxied/' goes through a proxy that turns bodies into chunks, `/gzip/' compresses
+%% on the fly, `/ssi/' is assembled on the fly.
+-spec nginx() -> server().
+nginx() ->
+    {ok, Program} = find(nginx),
+    Dir = temporary_dir("nginx"),
+    Server = certificates(),
+    ok = write_certificates(Dir, Server),
+    ok = filelib:ensure_path(filename:join(Dir, "www/dav")),
+    nginx(Program, Dir, Server, 5).
+
+nginx(Program, Dir, #{cacerts := Roots, client := Client} = Certificates, Tries) ->
+    Names = [http, https, tls12, tls13, mutual, expiring, last],
+    Ports = maps:from_list(lists:zip(Names, free_ports(length(Names)))),
+    Config = filename:join(Dir, "nginx.conf"),
+    ok = file:write_file(Config, nginx_config(Dir, Ports)),
+    Args = ["-p", Dir, "-c", Config, "-e", filename:join(Dir, "error.log"), "-g", "daemon off;"],
+    Pid = start(?GUARDED(Program, Args), []),
+    case await_listening(Pid, maps:values(Ports)) of
+        ok ->
+            #{pid => Pid, dir => Dir, ports => Ports, cacerts => Roots, client => Client};
+        {error, _} when Tries > 1 ->
+            %% Somebody else may have taken one of the ports in between.
+            nginx(Program, Dir, Certificates, Tries - 1);
+        {error, Reason} ->
+            {ok, Log} = file:read_file(filename:join(Dir, "error.log")),
+            error({nginx, Reason, unicode:characters_to_list(Log)})
+    end.
+
+nginx_config(Dir, Ports) ->
+    Port = fun(Name) -> integer_to_list(maps:get(Name, Ports)) end,
+    %% Started by root, the workers would run as a user that may not read the folder.
+    User = case os:cmd("id -u") of
+               "0" ++ _ -> "user root;\n";
+               _ -> ""
+           end,
+    Temporary = [["  ", Name, "_temp_path ", Dir, "/", Name, ";\n"]
+                 || Name <- ["client_body", "proxy", "fastcgi", "uwsgi", "scgi"]],
+    Tls = fun(Name, More) ->
+                  ["  server {\n    listen 127.0.0.1:", Port(Name), " ssl;\n", More, "    include ", Dir,
+                   "/locations;\n  }\n"]
+          end,
+    Plain = fun(Name, More) ->
+                    ["  server {\n    listen 127.0.0.1:", Port(Name), ";\n", More, "    include ", Dir,
+                     "/locations;\n  }\n"]
+            end,
+    ok = file:write_file(filename:join(Dir, "locations"), nginx_locations(Dir, Port(http))),
+    [User,
+     "worker_processes 1;\nworker_rlimit_nofile 20000;\npid ", Dir, "/nginx.pid;\n"
+     "events { worker_connections 16384; }\n"
+     "http {\n"
+     "  access_log off;\n  sendfile on;\n  tcp_nopush on;\n  root ", Dir, "/www;\n"
+     "  types { text/html html; text/plain txt; }\n  default_type application/octet-stream;\n"
+     %% A header whose value is empty is not sent.
+     "  add_header Tls-Version $ssl_protocol;\n  add_header Client-Subject $ssl_client_s_dn;\n"
+     "  add_header Connection-Requests $connection_requests;\n"
+     "  keepalive_requests 1000000000;\n  client_max_body_size 0;\n", Temporary,
+     "  ssl_certificate ", Dir, "/server.pem;\n  ssl_certificate_key ", Dir, "/server-key.pem;\n"
+     "  ssl_protocols TLSv1.2 TLSv1.3;\n",
+     Plain(http, ""),
+     Tls(https, ""),
+     Tls(tls12, "    ssl_protocols TLSv1.2;\n"),
+     Tls(tls13, "    ssl_protocols TLSv1.3;\n"),
+     Tls(mutual, ["    ssl_client_certificate ", Dir, "/client-ca.pem;\n    ssl_verify_client on;\n"]),
+     Plain(expiring, "    keepalive_timeout 300ms;\n"),
+     Plain(last, "    keepalive_requests 2;\n"),
+     "}\n"].
+
+nginx_locations(Dir, HttpPort) ->
+    ["location /dav/ { dav_methods PUT DELETE; create_full_put_path on; }\n"
+     "location /proxied/ { proxy_pass http://127.0.0.1:", HttpPort, "/ssi/; proxy_http_version 1.1; "
+     "proxy_buffering off; }\n"
+     "location /gzip/ { alias ", Dir, "/www/; gzip on; gzip_min_length 0; gzip_types *; }\n"
+     "location /ssi/ { alias ", Dir, "/www/; ssi on; ssi_types *; }\n"
+     "location /status/204 { return 204; }\n"
+     "location /moved { return 302 /hello.txt; }\n"].
+
+%% @doc Starts httpbin from the virtual environment that `make setup' makes.
+-spec httpbin() -> #{pid := pid(), ports := #{http := inet:port_number()}}.
+httpbin() ->
+    {ok, Python} = find(httpbin),
+    Args = ["-m", "gunicorn", "--bind", "127.0.0.1:0", "--worker-class", "gthread", "--threads", "8",
+            "--keep-alive", "30", "httpbin:app"],
+    Pid = start(?GUARDED(Python, Args), ["Listening at: http://127.0.0.1:([0-9]+)"]),
+    [Port] = await_lines(Pid),
+    #{pid => Pid, ports => #{http => list_to_integer(Port)}}.
+
+%% @doc Starts the bundled origin. Its ports: `http', `https'.
+-spec origin() -> server().
+origin() ->
+    {ok, Program} = find(origin),
+    Dir = temporary_dir("origin"),
+    Certificates = #{cacerts := Roots, client := Client} = certificates(),
+    ok = write_certificates(Dir, Certificates),
+    %% It watches its standard input itself.
+    Pid = start({Program, ["serve", "--http", "127.0.0.1:0", "--https", "127.0.0.1:0", "--certs", Dir]},
+                ["^http .*:([0-9]+)$", "^https .*:([0-9]+)$", "^(ready)$"]),
+    [Http, Https, "ready"] = await_lines(Pid),
+    #{pid => Pid, dir => Dir, ports => #{http => list_to_integer(Http), https => list_to_integer(Https)},
+      cacerts => Roots, client => Client}.
+
+%% @doc Tells a server to end and removes its files.
+-spec stop(#{pid := pid(), _ => _}) -> ok.
+stop(#{pid := Pid} = Server) ->
+    Monitor = monitor(process, Pid),
+    Pid ! stop,
+    receive {'DOWN', Monitor, process, Pid, _} -> ok
+    after ?DEADLINE -> error({still_running, Server})
+    end,
+    case Server of
+        #{dir := Dir} -> ok = file:del_dir_r(Dir);
+        #{} -> ok
+    end.
+
+%% @doc Where a server's program is.
+-spec find(nginx | httpbin | origin) -> {ok, file:filename()} | missing.
+find(nginx) ->
+    first_file([os:find_executable("nginx"), "/usr/sbin/nginx", "/usr/local/sbin/nginx"]);
+find(httpbin) ->
+    first_file([filename:join(root(), "_build/httpbin-venv/bin/python")]);
+find(origin) ->
+    Target = case os:getenv("CARGO_TARGET_DIR") of
+                 false -> filename:join(root(), "target");
+                 Path -> Path
+             end,
+    first_file([os:getenv("HANSOM_ORIGIN"), filename:join(Target, "release/hansom_origin"),
+                filename:join(Target, "debug/hansom_origin")]).
+
+first_file([]) -> missing;
+first_file([false | Rest]) -> first_file(Rest);
+first_file([Path | Rest]) ->
+    case filelib:is_regular(Path) of
+        true -> {ok, Path};
+        false -> first_file(Rest)
+    end.
+
+%% @doc What `init_per_suite/1' gives when a server is not installed: on a developer's
+%% machine its suite is skipped and says so; in CI that is a failure.
+-spec missing(atom()) -> {skip, string()}.
+missing(Name) ->
+    Text = atom_to_list(Name) ++ " is not installed: `make setup' installs it",
+    case os:getenv("CI") of
+        "true" -> error({not_installed, Name, Text});
+        _ -> {skip, Text}
+    end.
+
+%% @doc The project's top folder.
+-spec root() -> file:filename().
+root() ->
+    Source = proplists:get_value(source, ?MODULE:module_info(compile)),
+    root(filename:dirname(filename:absname(Source))).
+
+root(Dir) ->
+    case {filelib:is_regular(filename:join(Dir, "Cargo.lock")), filename:dirname(Dir)} of
+        {true, _} -> Dir;
+        {false, Dir} -> error(not_in_the_project);
+        {false, Parent} -> root(Parent)
+    end.
+
+%% Certificates
+
+%% @doc A server certificate for `localhost' and 127.0.0.1, a client certificate, and the
+%% authorities of both, made for this run.
+-spec certificates() -> map().
+certificates() ->
+    Names = {'Extension', {2, 5, 29, 17}, false,
+             [{dNSName, "localhost"}, {iPAddress, <<127, 0, 0, 1>>}]},
+    %% The default digest of these test chains is SHA-1, which TLS stacks refuse by now.
+    Common = [{key, {namedCurve, secp256r1}}, {digest, sha256}],
+    Chain = fun(Extensions) ->
+                    #{root => Common, intermediates => [Common], peer => [{extensions, Extensions} | Common]}
+            end,
+    #{server_config := Server, client_config := Client} =
+        public_key:pkix_test_data(#{server_chain => Chain([Names]), client_chain => Chain([])}),
+    #{server => Server, client => [Entry || {Name, _} = Entry <- Client, Name =:= cert orelse Name =:= key],
+      client_config => Client,
+      cacerts => proplists:get_value(cacerts, Client)}.
+
+%% The authorities given to a peer are those it needs to trust the other side, and the
+%% intermediate ones of its own chain.
+write_certificates(Dir, #{server := Server, client_config := Client}) ->
+    Pem = fun(Name, Entries) ->
+                  file:write_file(filename:join(Dir, Name),
+                                  public_key:pem_encode([{Type, Der, not_encrypted} || {Type, Der} <- Entries]))
+          end,
+    Certificate = fun(Der) -> {'Certificate', Der} end,
+    Own = proplists:get_value(cert, Server),
+    ok = Pem("server.pem", [Certificate(Der) || Der <- [Own | issuers(Own, proplists:get_value(cacerts, Server))]]),
+    ok = Pem("server-key.pem", [proplists:get_value(key, Server)]),
+    ok = Pem("ca.pem", [Certificate(Der) || Der <- proplists:get_value(cacerts, Client)]),
+    ok = Pem("client-ca.pem", [Certificate(Der) || Der <- proplists:get_value(cacerts, Server)]),
+    ok = Pem("client.pem", [Certificate(Der) || Der <- [proplists:get_value(cert, Client)]]),
+    Pem("client-key.pem", [proplists:get_value(key, Client)]).
+
+issuers(Der, Known) ->
+    case [Issuer || Issuer <- Known, public_key:pkix_is_issuer(Der, Issuer), Issuer =/= Der] of
+        [Issuer | _] -> [Issuer | issuers(Issuer, Known)];
+        [] -> []
+    end.
+
+%% Processes of the operating system
+
+%% Starts a program; the process waits for one line of output matching each of Patterns.
+start({Program, Args}, Patterns) ->
+    spawn(fun() ->
+                  Port = open_port({spawn_executable, Program},
+                                   [{args, Args}, {line, 4096}, binary, exit_status, stderr_to_stdout]),
+                  watch(Port, Patterns, [], [])
+          end).
+
+watch(Port, [Pattern | Rest] = Patterns, Found, Output) ->
+    receive
+        {Port, {data, {_, Line}}} ->
+            case re:run(Line, Pattern, [{capture, all_but_first, list}]) of
+                {match, [Value]} -> watch(Port, Rest, [Value | Found], [Line | Output]);
+                nomatch -> watch(Port, Patterns, Found, [Line | Output])
+            end;
+        {Port, {exit_status, Status}} ->
+            exit({exit_status, Status, lists:reverse(Output)});
+        stop ->
+            port_close(Port)
+    end;
+watch(Port, [], Found, Output) ->
+    receive
+        {From, Ref, found} ->
+            From ! {Ref, lists:reverse(Found)},
+            watch(Port, [], Found, Output);
+        {Port, {data, _}} ->
+            watch(Port, [], Found, Output);
+        {Port, {exit_status, Status}} ->
+            exit({exit_status, Status, lists:reverse(Output)});
+        stop ->
+            port_close(Port)
+    end.
+
+await_lines(Pid) ->
+    Ref = monitor(process, Pid),
+    Pid ! {self(), Ref, found},
+    receive
+        {Ref, Found} -> demonitor(Ref, [flush]), Found;
+        {'DOWN', Ref, process, Pid, Reason} -> error({server, Reason})
+    after ?DEADLINE -> error(server_does_not_start)
+    end.
+
+await_listening(Pid, Ports) ->
+    Monitor = monitor(process, Pid),
+    End = erlang:monotonic_time(millisecond) + ?DEADLINE,
+    Result = await_listening(Monitor, Ports, End),
+    demonitor(Monitor, [flush]),
+    Result.
+
+await_listening(_, [], _) -> ok;
+await_listening(Monitor, [Port | Rest] = Ports, End) ->
+    case gen_tcp:connect({127, 0, 0, 1}, Port, [], 1000) of
+        {ok, Socket} ->
+            ok = gen_tcp:close(Socket),
+            await_listening(Monitor, Rest, End);
+        {error, _} ->
+            case erlang:monotonic_time(millisecond) < End of
+                true ->
+                    receive {'DOWN', Monitor, process, _, Reason} -> {error, Reason}
+                    after 10 -> await_listening(Monitor, Ports, End)
+                    end;
+                false ->
+                    {error, timeout}
+            end
+    end.
+
+%% Ports nobody listens on now: all are open together, so that none comes twice.
+free_ports(Count) ->
+    Sockets = [begin {ok, Socket} = gen_tcp:listen(0, [{ip, {127, 0, 0, 1}}]), Socket end
+               || _ <- lists:seq(1, Count)],
+    Ports = [begin {ok, Port} = inet:port(Socket), Port end || Socket <- Sockets],
+    lists:foreach(fun gen_tcp:close/1, Sockets),
+    Ports.
+
+temporary_dir(Name) ->
+    Base = os:getenv("TMPDIR", "/tmp"),
+    Unique = Name ++ "-" ++ os:getpid() ++ "-" ++ integer_to_list(erlang:unique_integer([positive])),
+    Dir = filename:join(Base, "hansom-" ++ Unique),
+    ok = filelib:ensure_path(Dir),
+    Dir.
