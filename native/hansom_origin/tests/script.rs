@@ -68,6 +68,14 @@ async fn pieces_arrive_apart() {
 }
 
 #[tokio::test]
+async fn pauses_last() {
+    let server = server("wait 60").await;
+    let start = std::time::Instant::now();
+    assert_eq!(talk(&server, b"").await, (vec![], Ok(())));
+    assert!(start.elapsed() >= std::time::Duration::from_millis(60));
+}
+
+#[tokio::test]
 async fn every_ending() {
     let server = server(
         r#"
@@ -78,7 +86,6 @@ async fn every_ending() {
         cut
         connection
         send "a"
-        wait 20
         reset
         connection
         send "a"

@@ -20,7 +20,9 @@ pub(super) async fn serve<S: Socket>(socket: S, control: Arc<Control>) {
     let mut connection = http1::Builder::new().half_close(true).serve_connection(wire, service);
     if run(&mut connection).await.is_err() {
         let socket = connection.into_parts().io.into_inner().into_socket();
-        socket::end(socket, control.ending()).await;
+        if let Some(socket) = socket::close(socket, control.ending()).await {
+            socket::linger(socket).await;
+        }
     }
 }
 

@@ -54,20 +54,26 @@ impl<S: Socket> Socket for TlsStream<S> {
     }
 }
 
-/// Ends a socket in this way. Failures are the peer's doing, and there is nobody left to tell.
-pub async fn end<S: Socket>(mut socket: S, ending: Ending) {
+/// Closes our side in this way, and gives the socket back where the peer's side is still open.
+pub async fn close<S: Socket>(mut socket: S, ending: Ending) -> Option<S> {
     let closed = match ending {
         Ending::Reset => {
             socket.reset_on_drop();
-            return;
+            return None;
         }
         Ending::Clean => socket.shutdown().await,
         Ending::Cut => std::future::poll_fn(|cx| Pin::new(&mut socket).poll_cut(cx)).await,
     };
-    if closed.is_ok() {
-        // A socket closed with unread bytes sends RST, which can destroy what the peer has not read yet.
-        let mut sink = [0; 4096];
-        let drain = async { while matches!(socket.read(&mut sink).await, Ok(1..)) {} };
-        let _ = timeout(LINGER, drain).await;
-    }
+    // A failure is the peer's doing, and there is nobody left to tell.
+    closed.is_ok().then_some(socket)
+}
+
+/// Waits a little for the peer to close its side after [`close`].
+///
+/// A socket dropped with unread bytes sends RST, which can destroy what the peer has not read yet.
+pub async fn linger<S: Socket>(mut socket: S) {
+    let mut sink = [0; 4096];
+    let drain = async { while matches!(socket.read(&mut sink).await, Ok(1..)) {} };
+    // Past the limit the peer has only itself to blame.
+    let _ = timeout(LINGER, drain).await;
 }

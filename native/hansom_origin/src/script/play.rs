@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use bytes::BytesMut;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::{TcpListener, TcpStream};
+use tokio::net::TcpListener;
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tokio::time::sleep;
@@ -96,7 +96,7 @@ impl Server {
         self.address
     }
 
-    /// Waits until connection `index` (counted from 0, in the order of arrival) is over.
+    /// Waits until the script of connection `index` (counted from 0, in the order of arrival) is over and our side closed.
     pub async fn played(&self, index: usize) -> Arc<Played> {
         let mut record = self.record.subscribe();
         loop {
@@ -140,34 +140,37 @@ async fn accept(
         let (acceptor, script, record) =
             (acceptor.clone(), Arc::clone(&script), Arc::clone(&record));
         connections.spawn(async move {
-            let played = serve(socket, acceptor, script.section(index)).await;
-            record.send_modify(|record| {
-                if let Some(place) = record.get_mut(index) {
-                    *place = Some(Arc::new(played));
-                }
-            });
+            let report = |played| {
+                record.send_modify(|record| {
+                    if let Some(place) = record.get_mut(index) {
+                        *place = Some(Arc::new(played));
+                    }
+                });
+            };
+            let steps = script.section(index);
+            match acceptor {
+                None => play(socket, steps, report).await,
+                Some(acceptor) => match acceptor.accept(socket).await {
+                    Ok(stream) => play(stream, steps, report).await,
+                    Err(reason) => report(Played {
+                        outcome: Outcome::Handshake(reason.to_string()),
+                        received: Vec::new(),
+                    }),
+                },
+            }
         });
     }
 }
 
-async fn serve(socket: TcpStream, acceptor: Option<TlsAcceptor>, steps: &[Step]) -> Played {
-    match acceptor {
-        None => play(socket, steps).await,
-        Some(acceptor) => match acceptor.accept(socket).await {
-            Ok(stream) => play(stream, steps).await,
-            Err(reason) => {
-                Played { outcome: Outcome::Handshake(reason.to_string()), received: Vec::new() }
-            }
-        },
-    }
-}
-
-async fn play<S: Socket>(socket: S, steps: &[Step]) -> Played {
+async fn play<S: Socket>(socket: S, steps: &[Step], report: impl FnOnce(Played)) {
     let mut player =
         Player { socket, unread: BytesMut::new(), head: Vec::new(), received: Vec::new() };
     let (outcome, ending) = player.play(steps).await;
-    socket::end(player.socket, ending).await;
-    Played { outcome, received: player.received }
+    let open = socket::close(player.socket, ending).await;
+    report(Played { outcome, received: player.received });
+    if let Some(socket) = open {
+        socket::linger(socket).await;
+    }
 }
 
 struct Player<S> {
