@@ -25,7 +25,7 @@
 -module(hansom_script).
 
 -export([serve/1, serve_each/1, serve_on/3, port/1, stop/1, connections/1]).
--export([accept/1, step/2, continue/1, arrived/2, received/1, requests/1, outcome/1,
+-export([accept/1, step/2, continue/1, arrived/2, received/1, requests/1, outcome/1, progress/1,
          await_closed/1, await_script/1, socket_info/1]).
 -export([refused_port/0]).
 
@@ -113,6 +113,10 @@ requests(Peer) ->
 outcome(Peer) ->
     ok = await_script(Peer),
     call(Peer, outcome).
+
+%% @doc As `outcome/1', but `running' at once while the script is not over.
+-spec progress(peer()) -> running | done | {step(), term()}.
+progress(Peer) -> call(Peer, progress).
 
 %% @doc Waits until the script is over.
 -spec await_script(peer()) -> ok.
@@ -279,6 +283,7 @@ answer({arrived, Count}, #{requests := Requests, outcome := Outcome}) ->
         {false, _} -> {answer, {error, Outcome}}
     end;
 answer(socket_info, #{info := Info}) -> {answer, Info};
+answer(progress, #{outcome := Outcome}) -> {answer, Outcome};
 answer(received, #{received := Received}) -> {answer, iolist_to_binary(Received)};
 answer(requests, #{requests := Requests}) -> {answer, Requests};
 answer(_, #{outcome := running}) -> later;
