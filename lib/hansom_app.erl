@@ -1,0 +1,11 @@
+%% @private
+-module(hansom_app).
+-behaviour(application).
+
+-export([start/2, stop/1]).
+
+start(_Type, _Args) ->
+    hansom_sup:start_link().
+
+stop(_State) ->
+    ok.

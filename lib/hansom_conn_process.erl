@@ -1,0 +1,393 @@
+%% @private The process behind a connection.
+%%
+%% It gives the connection what only a process can: a pid with links and monitors, an owner
+%% whose death ends it, `sys' messages, the protocol with a pool, a place for functions of the
+%% user, and a way in from other nodes. It holds no socket and parses nothing; plain calls go
+%% past it, to the engine, which alone knows the state of the exchange.
+%%
+%% Its own states are about its life:
+%% ```
+%%   open ----- the socket is gone ---> closed --- 50 ms, if pooled ---> (stops)
+%%    ^ |                                 |
+%%    | |                                 |
+%%    +-|------------ connect ------------+
+%%      +-- of no further use --> finished --- all answers passed on --> (stops)
+%% '''
+%% It never waits: whatever takes time is submitted under a reference kept in `pending'.
+-module(hansom_conn_process).
+-behaviour(gen_statem).
+
+-export([start_link/1]).
+-export([init/1, callback_mode/0, handle_event/4, terminate/3, code_change/4, format_status/1]).
+
+%% How long a closed connection of a pool answers calls that were already on their way.
+-define(CLOSED_GRACE, 50).
+%% How long to wait before looking again at a receiver whose mailbox is too full.
+-define(FLOW_INTERVAL, 10).
+%% An idle connection gives its working memory back.
+-define(HIBERNATE_AFTER, 1000).
+
+%% The engine closes a socket in microseconds; this only keeps a defect from hanging a stop.
+-define(SHUTDOWN_TIMEOUT, 4000).
+
+-record(data, {
+    target :: hansom_options:target(),
+    owner :: pid(),
+    owner_monitor :: reference(),
+    runtime_monitor :: reference(),
+    pool :: pid() | undefined,
+    no_reuse :: boolean(),
+    %% TLS from the start, or by upgrade.
+    tls = false :: boolean(),
+    upgraded_ssl = false :: boolean(),
+    pool_ssl = false :: boolean(),
+    location :: binary() | undefined,
+    start_options :: hansom_relay:start_options(),
+    push_allowance :: pos_integer(),
+    push_queue_limit :: pos_integer() | infinity,
+    alt_svc :: module() | undefined,
+    %% Calls submitted and not yet answered, by reference.
+    pending = #{} :: #{reference() => own() | hansom_relay:entry()},
+    %% A checkin the pool has not yet acknowledged.
+    checkin :: undefined | {gen_server:request_id(), gen_statem:from()}
+}).
+
+%% What the process itself waits for. `Origin' is the engine's state at the call of connect.
+-type own() :: {prepare_dial, gen_statem:from(), Origin :: idle | closed}
+             | {dial, gen_statem:from(), Origin :: idle | closed}
+             | {prepare_upgrade, gen_statem:from(), PoolSsl :: boolean()}
+             | {upgrade, gen_statem:from(), PoolSsl :: boolean()}
+             | {ready | verify | checkin_info | release, gen_statem:from()}.
+
+-spec start_link(hansom_options:settings()) -> {ok, pid()} | {error, term()}.
+start_link(Settings) ->
+    case gen_statem:start_link(?MODULE, Settings, [{hibernate_after, ?HIBERNATE_AFTER}]) of
+        {ok, Pid} -> {ok, Pid};
+        {error, Reason} -> {error, Reason};
+        ignore -> {error, {not_started, hansom}}
+    end.
+
+callback_mode() -> handle_event_function.
+
+init(#{config := Config, owner := Owner} = Settings) ->
+    process_flag(trap_exit, true),
+    %% Without the engine this process is of no use; see handle_event/4 on its end.
+    RuntimeMonitor = monitor(process, hansom_runtime),
+    case hansom_nif:open(Config) of
+        ok ->
+            #{target := Target, pool := Pool, no_reuse := NoReuse, inform_fun := InformFun,
+              auto_decompress := Decompress, push_allowance := Allowance,
+              push_queue_limit := QueueLimit, alt_svc := AltSvc} = Settings,
+            {ok, open,
+             #data{target = Target, owner = Owner, owner_monitor = monitor(process, Owner),
+                   runtime_monitor = RuntimeMonitor, pool = Pool, no_reuse = NoReuse,
+                   start_options = #{inform_fun => InformFun, auto_decompress => Decompress},
+                   push_allowance = Allowance, push_queue_limit = QueueLimit,
+                   alt_svc = AltSvc}};
+        {error, not_running} ->
+            ignore;
+        {error, Reason} ->
+            {stop, Reason}
+    end.
+
+code_change(_OldVsn, State, Data, _Extra) ->
+    {ok, State, Data}.
+
+%% Whoever waits for the engine learns of the end from the engine.
+terminate(Reason, _State, _Data) ->
+    Ref = make_ref(),
+    case hansom_nif:shutdown(self(), Ref, Reason) of
+        wait -> receive {Ref, _} -> ok after ?SHUTDOWN_TIMEOUT -> ok end;
+        _ -> ok
+    end.
+
+%% TLS options may hold keys and passwords, which have no place in a log.
+format_status(#{data := #data{target = Target} = Data} = Status) ->
+    Status#{data := Data#data{target = Target#{ssl_options := redacted}}};
+format_status(Status) ->
+    Status.
+
+%% Calls
+
+handle_event({call, From}, get_state, _State, _Data) ->
+    {keep_state_and_data, [{reply, From, {ok, engine_state()}}]};
+handle_event({call, From}, connect, State, #data{target = Target} = Data) ->
+    case engine_state() of
+        Origin when (Origin =:= idle orelse Origin =:= closed), State =/= finished ->
+            NewData = prepare(Target, fun() -> hansom_options:dial(Target) end,
+                              {prepare_dial, From, Origin}, Data),
+            {next_state, open, NewData};
+        _ ->
+            invalid_state(From)
+    end;
+handle_event({call, From}, {upgrade_to_ssl, SslOptions, Options}, _State,
+             #data{target = Target, tls = Tls} = Data) when is_map(Options) ->
+    case engine_state() of
+        connected when Tls ->
+            {keep_state_and_data, [{reply, From, ok}]};
+        connected ->
+            PoolSsl = maps:get(pool_ssl, Options, false) =:= true,
+            {keep_state,
+             prepare(Target#{transport := tls},
+                     fun() -> hansom_options:upgrade(Target, SslOptions, Options) end,
+                     {prepare_upgrade, From, PoolSsl}, Data)};
+        _ ->
+            invalid_state(From)
+    end;
+handle_event({call, From}, is_ready, _State, Data) ->
+    submit({probe, true}, {ready, From}, Data);
+handle_event({call, From}, verify_socket, _State, Data) ->
+    submit({probe, false}, {verify, From}, Data);
+handle_event({call, From}, checkin_info, _State, Data) ->
+    submit(reuse, {checkin_info, From}, Data);
+handle_event({call, From}, release_to_pool, _State, #data{checkin = undefined} = Data) ->
+    case engine_state() of
+        connected ->
+            %% From here on the death of the user is none of our business.
+            NewData = own_by_pool(Data),
+            ok = hansom_nif:cast(self(), watch_idle),
+            submit(reuse, {release, From}, NewData);
+        _ ->
+            invalid_state(From)
+    end;
+handle_event({call, From}, {set_owner, NewOwner}, _State, Data) when is_pid(NewOwner) ->
+    case engine_state() of
+        State when State =:= connected; State =:= receiving; State =:= streaming ->
+            {keep_state, own(NewOwner, Data), [{reply, From, ok}]};
+        _ ->
+            invalid_state(From)
+    end;
+handle_event({call, From}, get_location, _State, #data{location = Location}) ->
+    {keep_state_and_data, [{reply, From, Location}]};
+handle_event({call, From}, {set_location, Location}, _State, Data) ->
+    {keep_state, Data#data{location = Location}, [{reply, From, ok}]};
+handle_event({call, From}, is_upgraded_ssl, _State, #data{upgraded_ssl = Upgraded}) ->
+    {keep_state_and_data, [{reply, From, Upgraded}]};
+handle_event({call, From}, is_no_reuse, _State, #data{no_reuse = NoReuse}) ->
+    {keep_state_and_data, [{reply, From, NoReuse}]};
+handle_event({call, From}, get_protocol, _State, _Data) ->
+    {keep_state_and_data, [{reply, From, http1}]};
+handle_event({call, From}, Message, _State, #data{start_options = StartOptions} = Data) ->
+    case hansom_relay:call(Message, From, StartOptions) of
+        unknown -> invalid_state(From);
+        Result -> relayed(Result, Data)
+    end;
+
+%% Casts
+
+handle_event(cast, stop, _State, _Data) ->
+    {stop, normal};
+handle_event(cast, {set_owner, NewOwner}, State, #data{pool = Pool} = Data) when is_pid(NewOwner) ->
+    case engine_state() of
+        connected when NewOwner =:= Pool ->
+            ok = hansom_nif:cast(self(), watch_idle),
+            {keep_state, own(NewOwner, Data)};
+        Engine when Engine =:= connected; Engine =:= receiving; Engine =:= streaming ->
+            {keep_state, own(NewOwner, Data)};
+        Engine when Pool =/= undefined, Engine =:= closed orelse State =:= closed ->
+            {stop, normal};
+        _ ->
+            keep_state_and_data
+    end;
+handle_event(cast, Message, _State, Data) ->
+    case hansom_relay:cast(Message) of
+        {pending, _, _} = Result -> relayed(Result, Data);
+        _ -> keep_state_and_data
+    end;
+
+%% What the engine has to say
+
+handle_event(info, {'$hansom', Notice}, State, Data) ->
+    notice(Notice, State, Data);
+handle_event(info, {Ref, Answer}, State, #data{pending = Pending} = Data)
+  when is_map_key(Ref, Pending) ->
+    {Entry, Rest} = maps:take(Ref, Pending),
+    after_answer(State, answer(Ref, Answer, Entry, Data#data{pending = Rest}));
+handle_event({timeout, {flow, Receiver}}, check, _State, Data) ->
+    grant(Receiver, Data);
+handle_event(state_timeout, grace, closed, _Data) ->
+    {stop, normal};
+
+%% The end of others
+
+handle_event(info, {'DOWN', Monitor, process, _, _}, _State,
+             #data{owner_monitor = OwnerMonitor, runtime_monitor = RuntimeMonitor})
+  when Monitor =:= OwnerMonitor; Monitor =:= RuntimeMonitor ->
+    {stop, normal};
+handle_event(info, {'DOWN', Ref, process, _, Reason}, State, #data{pending = Pending} = Data)
+  when is_map_key(Ref, Pending) ->
+    {Entry, Rest} = maps:take(Ref, Pending),
+    Prepared = case Reason of
+        {prepared, _} -> Reason;
+        _ -> {prepared, {error, {options, Reason}}}
+    end,
+    after_answer(State, answer(Ref, Prepared, Entry, Data#data{pending = Rest}));
+handle_event(info, Message, _State, #data{checkin = {RequestId, From}} = Data) ->
+    case gen_server:check_response(Message, RequestId) of
+        no_reply -> keep_state_and_data;
+        %% A pool that died in the meantime was the owner, whose end comes as well.
+        _ -> {keep_state, Data#data{checkin = undefined}, [{reply, From, ok}]}
+    end;
+handle_event(info, _Message, _State, _Data) ->
+    keep_state_and_data.
+
+%% Notices: each comes before the answer or message that announces the same change to a user.
+
+notice(closed, finished, _Data) ->
+    keep_state_and_data;
+notice(closed, _State, #data{pool = undefined} = Data) ->
+    {next_state, closed, Data};
+notice(closed, _State, Data) ->
+    {next_state, closed, Data, [{state_timeout, ?CLOSED_GRACE, grace}]};
+notice(finished, _State, #data{pending = Pending}) when map_size(Pending) =:= 0 ->
+    {stop, normal};
+notice(finished, _State, Data) ->
+    {next_state, finished, Data};
+notice(released, _State, #data{pool = Pool} = Data) when is_pid(Pool) ->
+    NewData = own_by_pool(Data),
+    gen_server:cast(Pool, {checkin, nil, self()}),
+    {keep_state, NewData};
+notice({owner, Receiver}, _State, #data{pending = Pending} = Data) ->
+    case lists:any(fun(Entry) -> hansom_relay:is_to_own_caller(Entry, Receiver) end,
+                   maps:values(Pending)) of
+        true -> keep_state_and_data;
+        false -> {keep_state, own(Receiver, Data)}
+    end;
+notice({flow, Receiver}, _State, Data) ->
+    grant(Receiver, Data);
+notice({relay, Receiver, Message}, _State, _Data) ->
+    Receiver ! Message,
+    keep_state_and_data;
+notice({alt_svc, Headers}, _State, #data{alt_svc = Cache, target = #{host := Host, port := Port}})
+  when Cache =/= undefined ->
+    %% A cache that fails must not take the connection with it.
+    _ = try Cache:parse_and_cache(Host, Port, Headers) catch _:_ -> error end,
+    keep_state_and_data;
+notice(_Notice, _State, _Data) ->
+    keep_state_and_data.
+
+%% A receiver that does not keep up gets no more until it does. Mailboxes of other nodes cannot
+%% be seen; there the flow control of the distribution has to do.
+grant(Receiver, #data{push_allowance = Allowance, push_queue_limit = Limit}) ->
+    case node(Receiver) =:= node() andalso process_info(Receiver, message_queue_len) of
+        {message_queue_len, Length} when Length > Limit ->
+            {keep_state_and_data, [{{timeout, {flow, Receiver}}, ?FLOW_INTERVAL, check}]};
+        _ ->
+            ok = hansom_nif:cast(self(), {grant, Allowance}),
+            keep_state_and_data
+    end.
+
+%% Answers
+
+answer(_Ref, {prepared, Result}, Entry, Data) -> prepared(Result, Entry, Data);
+answer(_Ref, Answer, {dial, From, Origin}, Data) -> dialled(Answer, From, Origin, Data);
+answer(_Ref, ok, {upgrade, From, PoolSsl}, Data) ->
+    {keep_state, Data#data{tls = true, upgraded_ssl = true, pool_ssl = PoolSsl}, [{reply, From, ok}]};
+answer(_Ref, Error, {upgrade, From, _PoolSsl}, Data) ->
+    {keep_state, Data, [{reply, From, Error}]};
+answer(_Ref, Answer, {ready, From}, Data) ->
+    Reply = case Answer of
+        ok -> {ok, connected};
+        {error, invalid_state} -> Answer;
+        {error, _} -> {ok, closed}
+    end,
+    {keep_state, Data, [{reply, From, Reply}]};
+answer(_Ref, Answer, {verify, From}, Data) when Answer =:= ok; Answer =:= {error, invalid_state} ->
+    {keep_state, Data, [{reply, From, Answer}]};
+answer(_Ref, Error, {verify, From}, Data) ->
+    %% A socket found unusable is closed before that is said.
+    relayed(hansom_relay:close_and_reply(From, Error), Data);
+answer(_Ref, Answer, {checkin_info, From}, Data) ->
+    {ShouldClose, Ready} = reusable(Answer),
+    #data{upgraded_ssl = Upgraded, pool_ssl = PoolSsl, no_reuse = NoReuse} = Data,
+    Info = #{upgraded_ssl => Upgraded, no_reuse => NoReuse, pool_ssl => PoolSsl, protocol => http1,
+             should_close => ShouldClose, ready => Ready},
+    {keep_state, Data, [{reply, From, Info}]};
+answer(_Ref, _Answer, {release, From}, #data{pool = undefined} = Data) ->
+    {keep_state, Data, [{reply, From, ok}]};
+answer(_Ref, Answer, {release, From}, #data{pool = Pool} = Data) ->
+    {ShouldClose, Ready} = reusable(Answer),
+    #data{upgraded_ssl = Upgraded, pool_ssl = PoolSsl, no_reuse = NoReuse} = Data,
+    Unfit = NoReuse orelse (Upgraded andalso not PoolSsl) orelse ShouldClose orelse not Ready,
+    %% Not a call: probes are answered while the pool makes up its mind.
+    RequestId = gen_server:send_request(Pool, {checkin_sync, self(), Unfit}),
+    {keep_state, Data#data{checkin = {RequestId, From}}};
+answer(Ref, Answer, Entry, Data) ->
+    relayed(hansom_relay:answer(Ref, Answer, Entry), Data).
+
+reusable({reuse, ShouldClose, Ready}) -> {ShouldClose, Ready};
+reusable({error, _}) -> {true, false}.
+
+%% A dial that fails ends a connection that never was open; one that was stays `closed'.
+dialled(ok, From, _Origin, #data{target = #{transport := Transport}} = Data) ->
+    {keep_state, Data#data{tls = Transport =:= tls, upgraded_ssl = false, pool_ssl = false},
+     [{reply, From, ok}]};
+dialled({error, invalid_state} = Error, From, _Origin, Data) ->
+    {keep_state, Data, [{reply, From, Error}]};
+dialled({error, _} = Error, From, idle, Data) ->
+    {stop_and_reply, normal, [{reply, From, Error}], Data};
+dialled({error, _} = Error, From, closed, Data) ->
+    Grace = [{state_timeout, ?CLOSED_GRACE, grace} || Data#data.pool =/= undefined],
+    {next_state, closed, Data, [{reply, From, Error} | Grace]}.
+
+%% TLS options may name files and encrypted keys, which take a while to read.
+prepare(#{transport := tls}, Prepare, Entry, #data{pending = Pending} = Data) ->
+    {_, Monitor} = spawn_monitor(fun() -> exit({prepared, Prepare()}) end),
+    Data#data{pending = Pending#{Monitor => Entry}};
+prepare(_Target, Prepare, Entry, #data{pending = Pending} = Data) ->
+    Ref = make_ref(),
+    self() ! {Ref, {prepared, Prepare()}},
+    Data#data{pending = Pending#{Ref => Entry}}.
+
+prepared({ok, Dial}, {prepare_dial, From, Origin}, Data) ->
+    submit({connect, Dial}, {dial, From, Origin}, Data);
+prepared({error, _} = Error, {prepare_dial, From, Origin}, Data) ->
+    dialled(Error, From, Origin, Data);
+prepared({ok, Tls, ServerName}, {prepare_upgrade, From, PoolSsl}, Data) ->
+    submit({upgrade, Tls, ServerName}, {upgrade, From, PoolSsl}, Data);
+prepared({error, _} = Error, {prepare_upgrade, From, _PoolSsl}, Data) ->
+    {keep_state, Data, [{reply, From, Error}]}.
+
+%% Ownership
+
+own(Owner, #data{owner = Owner} = Data) ->
+    Data;
+own(Owner, #data{owner_monitor = Monitor} = Data) ->
+    demonitor(Monitor, [flush]),
+    Data#data{owner = Owner, owner_monitor = monitor(process, Owner)}.
+
+own_by_pool(#data{pool = undefined} = Data) -> Data;
+own_by_pool(#data{pool = Pool} = Data) -> own(Pool, Data).
+
+%% Results
+
+submit(Operation, Entry, #data{pending = Pending} = Data) ->
+    Ref = hansom_relay:submit(fun(Ref) -> hansom_nif:call(self(), Ref, Operation) end),
+    {keep_state, Data#data{pending = Pending#{Ref => Entry}}}.
+
+relayed({pending, Ref, Entry}, #data{pending = Pending} = Data) ->
+    {keep_state, Data#data{pending = Pending#{Ref => Entry}}};
+relayed({reply, From, Answer}, Data) ->
+    {keep_state, Data, [{reply, From, Answer}]};
+relayed(none, Data) ->
+    {keep_state, Data}.
+
+%% In `finished' the last answer is the end.
+after_answer(finished, {keep_state, #data{pending = Pending} = Data})
+  when map_size(Pending) =:= 0 ->
+    {stop, normal, Data};
+after_answer(finished, {keep_state, #data{pending = Pending} = Data, Replies})
+  when map_size(Pending) =:= 0 ->
+    {stop_and_reply, normal, Replies, Data};
+after_answer(_State, Result) ->
+    Result.
+
+invalid_state(From) ->
+    {keep_state_and_data, [{reply, From, {error, invalid_state}}]}.
+
+%% The engine's word; `closed' when it has been stopped under this process.
+engine_state() ->
+    case hansom_nif:state(self()) of
+        noproc -> closed;
+        State -> State
+    end.

@@ -1,0 +1,153 @@
+%% @private The way of a call past the connection process: one NIF call in, one message back.
+%%
+%% Each of these functions makes its reference and receives the answer in one body. The
+%% compiler then sees that no earlier message can match, and the receive does not scan the
+%% messages that were in the mailbox before the call.
+%%
+%% `Gone' says what a dead process means (hackney since 4.2.0): `answer' gives
+%% `{error, closed}' unless the process crashed or was killed, `exit' exits as
+%% `gen_statem:call/3' does.
+-module(hansom_direct).
+
+-export([call/4, request/7, request_async/8, start_response/1, relay/4]).
+-export_type([gone/0]).
+
+-type gone() :: answer | exit.
+
+-spec call(pid(), Operation :: term(), timeout(), gone()) -> term().
+call(Pid, Operation, Timeout, Gone) ->
+    Ref = make_ref(),
+    case hansom_nif:call(Pid, Ref, Operation) of
+        wait ->
+            receive
+                {Ref, {'$down', Reason}} -> down(Reason, Gone, [Pid, Operation, Timeout]);
+                {Ref, Answer} -> Answer
+            after Timeout ->
+                expired(Pid, Ref, Gone, [Pid, Operation, Timeout])
+            end;
+        noproc -> relay(Pid, Operation, Timeout, Gone);
+        {'$down', Reason} -> down(Reason, Gone, [Pid, Operation, Timeout]);
+        Answer -> Answer
+    end.
+
+-spec request(pid(), binary(), binary(), list(), hansom_request:content(),
+              hansom_request:options(), timeout()) -> term().
+request(Pid, Method, Path, Headers, Body, Options, Timeout) ->
+    Ref = make_ref(),
+    Submitted = case hansom_request:is_large(Headers) of
+        false -> hansom_nif:request(Pid, Ref, Method, Path, Headers, Body, Options);
+        true -> hansom_nif:request_dirty(Pid, Ref, Method, Path, Headers, Body, Options)
+    end,
+    case Submitted of
+        wait ->
+            receive
+                {Ref, {'$down', Reason}} ->
+                    down(Reason, answer, [Pid, {request, Method, Path}, Timeout]);
+                {Ref, Answer} ->
+                    Answer
+            after Timeout ->
+                expired(Pid, Ref, answer, [Pid, {request, Method, Path}, Timeout])
+            end;
+        noproc ->
+            ReqOpts = relayed_options(Options),
+            relay(Pid, {request, Method, Path, Headers, Body, ReqOpts}, Timeout, answer);
+        {'$down', Reason} ->
+            down(Reason, answer, [Pid, {request, Method, Path}, Timeout]);
+        Answer ->
+            Answer
+    end.
+
+-spec request_async(pid(), binary(), binary(), list(), hansom_request:content(),
+                    hansom_request:options(), {pid(), true | once, boolean()}, list()) -> term().
+request_async(Pid, Method, Path, Headers, Body, Options, Delivery, ReqOpts) ->
+    Ref = make_ref(),
+    Submitted = case hansom_request:is_large(Headers) of
+        false -> hansom_nif:request_async(Pid, Ref, Method, Path, Headers, Body, Options, Delivery);
+        true -> hansom_nif:request_async_dirty(Pid, Ref, Method, Path, Headers, Body, Options, Delivery)
+    end,
+    case Submitted of
+        wait ->
+            receive
+                {Ref, {'$down', Reason}} ->
+                    down(Reason, answer, [Pid, {request_async, Method, Path}, infinity]);
+                {Ref, ok} -> {ok, Pid};
+                {Ref, Answer} -> Answer
+            end;
+        noproc ->
+            {StreamTo, Mode, FollowRedirect} = Delivery,
+            relay(Pid, {request_async, Method, Path, Headers, Body, Mode, StreamTo, FollowRedirect,
+                        ReqOpts}, infinity, answer);
+        {'$down', Reason} ->
+            down(Reason, answer, [Pid, {request_async, Method, Path}, infinity]);
+        ok -> {ok, Pid};
+        Answer -> Answer
+    end.
+
+%% Interim responses are told to whoever waits for the final one. The connection's
+%% `inform_fun' belongs to the connection process, so they are passed on to it.
+-spec start_response(pid()) -> {ok, non_neg_integer(), list(), pid()} | {error, term()}.
+start_response(Pid) ->
+    Ref = make_ref(),
+    case hansom_nif:call(Pid, Ref, start_response) of
+        wait -> await_response(Pid, Ref);
+        noproc -> relay(Pid, start_response, infinity, answer);
+        Answer -> response(Pid, Answer)
+    end.
+
+await_response(Pid, Ref) ->
+    receive
+        {Ref, {'$inform', Status, Reason, Headers}} ->
+            _ = relay(Pid, {inform, Status, Reason, Headers}, infinity, answer),
+            await_response(Pid, Ref);
+        {Ref, Answer} ->
+            response(Pid, Answer)
+    end.
+
+response(Pid, {ok, Status, Headers}) -> {ok, Status, Headers, Pid};
+response(Pid, {'$down', Reason}) -> down(Reason, answer, [Pid, start_response, infinity]);
+response(_Pid, Error) -> Error.
+
+%% Through the process: for a process of another node, or one that is dead.
+-spec relay(pid(), term(), timeout(), gone()) -> term().
+relay(Pid, Message, Timeout, exit) ->
+    gen_statem:call(Pid, Message, Timeout);
+relay(Pid, Message, Timeout, answer) ->
+    try gen_statem:call(Pid, Message, Timeout)
+    catch
+        exit:{Reason, {gen_statem, call, _}}
+          when Reason =:= noproc; Reason =:= normal; Reason =:= shutdown ->
+            {error, closed};
+        exit:{{shutdown, _}, {gen_statem, call, _}} ->
+            {error, closed}
+    end.
+
+relayed_options(default) -> [];
+relayed_options({default, _Inform, Decompress}) -> [{auto_decompress, Decompress}];
+relayed_options({RecvTimeout, _Inform, Decompress}) ->
+    [{recv_timeout, RecvTimeout}, {auto_decompress, Decompress}].
+
+down(Reason, answer, _Call) when Reason =:= normal; Reason =:= shutdown; Reason =:= noproc ->
+    {error, closed};
+down({shutdown, _}, answer, _Call) ->
+    {error, closed};
+down(Reason, _Gone, Call) ->
+    exit({Reason, {gen_statem, call, Call}}).
+
+%% The engine forgets the caller; nothing for `Ref' comes after its word. What came before
+%% is used, for it cannot be asked for a second time.
+expired(Pid, Ref, Gone, Call) ->
+    CancelRef = make_ref(),
+    case hansom_nif:cancel(Pid, CancelRef, Ref) of
+        wait -> receive {CancelRef, _} -> late_answer(Ref, Gone, Call, 0) end;
+        ok -> late_answer(Ref, Gone, Call, 0);
+        %% The process died just now: the answer that says so is on its way.
+        noproc -> late_answer(Ref, Gone, Call, 1000)
+    end.
+
+late_answer(Ref, Gone, Call, Wait) ->
+    receive
+        {Ref, {'$down', Reason}} -> down(Reason, Gone, Call);
+        {Ref, Answer} -> Answer
+    after Wait ->
+        exit({timeout, {gen_statem, call, Call}})
+    end.

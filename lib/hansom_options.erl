@@ -1,0 +1,220 @@
+%% @private Start options: each is checked once, here, and a bad one is named.
+%%
+%% What a connection is dialled with (socket and TLS options) is checked when it is dialled,
+%% by {@link dial/1} and {@link upgrade/3}.
+-module(hansom_options).
+
+-export([start/2, dial/1, upgrade/3, transport/1]).
+-export_type([settings/0, target/0, dial/0]).
+
+-type transport() :: tcp | tls | unix | {unsupported, module()}.
+
+%% What the connection process keeps for dialling.
+-type target() :: #{host := string(), port := inet:port_number(), transport := transport(),
+                    connect_timeout := timeout(), connect_options := list(),
+                    ssl_options := list()}.
+
+-type settings() :: #{target := target(),
+                      owner := pid(), pool := pid() | undefined, no_reuse := boolean(),
+                      inform_fun := undefined | fun((_, _, _) -> term()),
+                      auto_decompress := boolean(),
+                      push_allowance := pos_integer(),
+                      push_queue_limit := pos_integer() | infinity,
+                      alt_svc := module() | undefined,
+                      config := map()}.
+
+-type dial() :: #{transport := tcp | tls | unix, host := binary(), port := inet:port_number(),
+                  socket_options := [hansom_socket_options:option()],
+                  tls := hansom_tls_options:tls() | undefined, server_name := binary(),
+                  connect_timeout := timeout()}.
+
+-define(LIMITS, [max_header_bytes, max_headers, max_interim_responses, max_chunk_extension_bytes,
+                 max_trailer_bytes, max_body_bytes, max_decompressed_bytes,
+                 max_decompress_ratio]).
+
+%% Checks the start options; `Starter' owns the connection unless they say otherwise.
+-spec start(term(), pid()) -> {ok, settings()} | {error, term()}.
+start(Options, Starter) when is_map(Options), is_map_key(host, Options) ->
+    try {ok, settings(maps:merge(#{owner => Starter}, Options))}
+    catch throw:{bad_option, Key, Value} -> {error, {options, {Key, Value}}}
+    end;
+start(Options, _Starter) when is_map(Options) ->
+    {error, {{badkey, host}, [{hansom_conn, start_link, 1, []}]}};
+start(Options, _Starter) ->
+    {error, {options, Options}}.
+
+settings(Options) ->
+    undefined =:= maps:get(socket, Options, undefined)
+        orelse throw({bad_option, unsupported, socket}),
+    Get = fun(Key) -> checked(Key, Options) end,
+    Host = host(Get(host)),
+    Port = Get(port),
+    Transport = transport(Get(transport)),
+    ConnectOptions = Get(connect_options),
+    Pool = Get(pool_pid),
+    NoReuse = Get(no_reuse),
+    PushAllowance = Get(push_allowance),
+    AltSvc = alt_svc(),
+    %% Read by later protocol versions only, but a bad value is a mistake now.
+    _ = [Get(Key) || Key <- [send_timeout, pool_handler]],
+    Config = #{pooled => Pool =/= undefined,
+               no_reuse => NoReuse,
+               truncated_body_ok => Get(truncated_body) =:= ok,
+               alt_svc => AltSvc =/= undefined,
+               host_header => host_header(Transport, Host, Port),
+               user_agent => user_agent(),
+               recv_timeout => Get(recv_timeout),
+               idle_timeout => Get(idle_timeout),
+               send_timeout => hansom_socket_options:send_timeout(ConnectOptions),
+               limits => maps:from_list([{Limit, Get(Limit)} || Limit <- ?LIMITS]),
+               push_allowance => PushAllowance},
+    #{target => #{host => Host, port => Port, transport => Transport,
+                  connect_timeout => Get(connect_timeout), connect_options => ConnectOptions,
+                  ssl_options => Get(ssl_options)},
+      owner => Get(owner), pool => Pool, no_reuse => NoReuse,
+      inform_fun => Get(inform_fun), auto_decompress => Get(auto_decompress),
+      push_allowance => PushAllowance, push_queue_limit => Get(push_queue_limit),
+      alt_svc => AltSvc, config => Config}.
+
+checked(Key, Options) ->
+    Value = case Options of
+        #{Key := Given} -> Given;
+        _ -> default(Key)
+    end,
+    is_valid(Key, Value) orelse throw({bad_option, Key, Value}),
+    Value.
+
+default(port) -> 80;
+default(transport) -> hackney_tcp;
+default(connect_timeout) -> 8000;
+default(recv_timeout) -> 5000;
+default(idle_timeout) -> infinity;
+default(send_timeout) -> 30000;
+default(connect_options) -> [];
+default(ssl_options) -> [];
+default(pool_pid) -> undefined;
+default(pool_handler) -> undefined;
+default(no_reuse) -> false;
+default(inform_fun) -> undefined;
+default(auto_decompress) -> false;
+%% The rest are settings of the application, which gives every one of them.
+default(Key) -> application:get_env(hansom, Key, undefined).
+
+is_valid(host, Host) -> host(Host) =/= error;
+is_valid(port, Port) -> is_integer(Port) andalso Port >= 0 andalso Port =< 65535;
+is_valid(transport, Transport) -> is_atom(Transport) andalso Transport =/= undefined;
+is_valid(send_timeout, nonblock) -> true;
+is_valid(Key, Value)
+  when Key =:= connect_timeout; Key =:= recv_timeout; Key =:= idle_timeout; Key =:= send_timeout ->
+    Value =:= infinity orelse (is_integer(Value) andalso Value >= 0);
+is_valid(Key, Value) when Key =:= connect_options; Key =:= ssl_options -> is_proper_list(Value);
+is_valid(pool_pid, Value) -> Value =:= undefined orelse is_pid(Value);
+is_valid(owner, Value) -> is_pid(Value);
+is_valid(pool_handler, Value) -> is_atom(Value);
+is_valid(Key, Value) when Key =:= no_reuse; Key =:= auto_decompress -> is_boolean(Value);
+is_valid(inform_fun, Value) -> Value =:= undefined orelse is_function(Value, 3);
+is_valid(truncated_body, Value) -> Value =:= error orelse Value =:= ok;
+is_valid(push_allowance, Value) -> is_integer(Value) andalso Value > 0;
+%% Limits, in bytes, fields, responses, times or messages.
+is_valid(_Limit, Value) -> Value =:= infinity orelse (is_integer(Value) andalso Value > 0).
+
+is_proper_list(Value) -> is_list(Value) andalso length_of(Value) =/= improper.
+
+length_of(List) ->
+    try length(List)
+    catch error:badarg -> improper
+    end.
+
+%% A name, a literal address (IPv6 with or without brackets), an address tuple, or the path of
+%% a Unix socket. It becomes part of a header, so it cannot hold line ends.
+host(Host) when is_list(Host), Host =/= [] ->
+    case is_proper_list(Host) andalso lists:all(fun is_host_char/1, Host) of
+        true -> Host;
+        false -> error
+    end;
+host(Host) when is_binary(Host) ->
+    case unicode:characters_to_list(Host) of
+        List when is_list(List) -> host(List);
+        _ -> error
+    end;
+host(Host) when is_tuple(Host) ->
+    case inet:ntoa(Host) of
+        {error, einval} -> error;
+        Text -> Text
+    end;
+host(_Host) ->
+    error.
+
+is_host_char(Char) ->
+    is_integer(Char) andalso Char >= $\s andalso Char =/= 127 andalso Char =< 16#10ffff.
+
+%% The transport a module name of hackney or Erlang stands for.
+-spec transport(module()) -> transport().
+transport(Module) when Module =:= hackney_tcp; Module =:= gen_tcp; Module =:= tcp -> tcp;
+transport(Module) when Module =:= hackney_ssl; Module =:= ssl; Module =:= tls -> tls;
+transport(Module) when Module =:= hackney_local_tcp; Module =:= local; Module =:= unix -> unix;
+transport(Module) -> {unsupported, Module}.
+
+host_header(Transport, Host, Port) ->
+    Name = case hansom_tls_options:is_ipv6(Host) of
+        true -> [$[, hansom_tls_options:without_brackets(Host), $]];
+        false -> Host
+    end,
+    Default = case Transport of
+        tcp -> 80;
+        tls -> 443;
+        _ -> none
+    end,
+    unicode:characters_to_binary(
+      case Port of
+          Default -> Name;
+          _ -> [Name, $:, integer_to_list(Port)]
+      end).
+
+user_agent() ->
+    Version = case application:get_key(hansom, vsn) of
+        {ok, Vsn} -> hd(string:split(Vsn, "-"));
+        undefined -> "0.0.0"
+    end,
+    iolist_to_binary(["hansom/", Version]).
+
+%% Alternative services (RFC 7838) are remembered by hackney, where it is present.
+alt_svc() ->
+    case erlang:function_exported(hackney_altsvc, parse_and_cache, 3) of
+        true -> hackney_altsvc;
+        false -> undefined
+    end.
+
+%% What the engine needs for dialling. May read files.
+-spec dial(target()) -> {ok, dial()} | {error, term()}.
+dial(#{transport := {unsupported, Module}}) ->
+    {error, {unsupported_transport, Module}};
+dial(#{host := Host, port := Port, transport := Transport, connect_timeout := Timeout,
+       connect_options := ConnectOptions, ssl_options := SslOptions}) ->
+    case hansom_socket_options:connect(ConnectOptions) of
+        {ok, SocketOptions} ->
+            case tls(Transport, Host, SslOptions, ConnectOptions) of
+                {ok, Tls, ServerName} ->
+                    {ok, #{transport => Transport,
+                           host => unicode:characters_to_binary(Host),
+                           port => Port,
+                           socket_options => SocketOptions,
+                           tls => Tls,
+                           server_name => ServerName,
+                           connect_timeout => Timeout}};
+                {error, Reason} -> {error, Reason}
+            end;
+        {error, Reason} -> {error, Reason}
+    end.
+
+tls(tls, Host, SslOptions, ConnectOptions) ->
+    hansom_tls_options:client(Host, SslOptions, ConnectOptions, false);
+tls(_Transport, Host, _SslOptions, _ConnectOptions) ->
+    {ok, undefined, unicode:characters_to_binary(Host)}.
+
+%% What the engine needs for starting TLS on an open connection. May read files.
+-spec upgrade(target(), term(), map()) ->
+    {ok, hansom_tls_options:tls(), ServerName :: binary()} | {error, term()}.
+upgrade(#{host := Host, connect_options := ConnectOptions}, SslOptions, Options) ->
+    Final = maps:get(final, Options, false) =:= true,
+    hansom_tls_options:client(Host, SslOptions, ConnectOptions, Final).

@@ -1,0 +1,209 @@
+%% @private Engine calls the connection process makes for others: for callers of other
+%% nodes, and for whatever involves a function of the user, which runs in the process.
+%%
+%% Nothing here waits. A call is submitted under a reference, `{Ref, Answer}' comes to the
+%% process as a message, and {@link answer/3} says what to do with it.
+-module(hansom_relay).
+
+-export([call/3, cast/1, submit/1, answer/3, close_and_reply/2, is_to_own_caller/2]).
+-export_type([entry/0, start_options/0]).
+
+-type producer() :: fun(() -> term()) | {fun((term()) -> term()), State :: term()}.
+-type inform_fun() :: undefined | fun((_, _, _) -> term()).
+
+%% What is to be done with the answers for one reference.
+-type entry() :: {reply, gen_statem:from()}
+                 | {async, gen_statem:from(), StreamTo :: pid()}
+                 | {inform, gen_statem:from(), inform_fun()}
+                 | {response, gen_statem:from(), inform_fun()}
+                 | {produce, gen_statem:from(), producer()}
+                 | {failed, gen_statem:from(), Error :: term()}
+                 | forget.
+
+%% The start options that act on requests sent in pieces.
+-type start_options() :: #{inform_fun := inform_fun(), auto_decompress := boolean()}.
+
+-type result() :: {pending, reference(), entry()} | {reply, gen_statem:from(), term()} | none.
+
+%% Makes the call a message stands for; `unknown' is no call of the engine.
+-spec call(term(), gen_statem:from(), start_options()) -> result() | unknown.
+call({request, Method, Path, Headers, Body, ReqOpts}, From, _Start) ->
+    request(Method, Path, Body, ReqOpts, From,
+            fun(M, P, Content, Options, InformFun) ->
+                    {fun(Ref) -> submit_request(Ref, M, P, Headers, Content, Options) end,
+                     {inform, From, InformFun}}
+            end);
+call({request_async, Method, Path, Headers, Body, Mode, StreamTo}, From, Start) ->
+    call({request_async, Method, Path, Headers, Body, Mode, StreamTo, false, []}, From, Start);
+call({request_async, Method, Path, Headers, Body, Mode, StreamTo, FollowRedirect, ReqOpts}, From, _Start)
+  when is_pid(StreamTo), is_boolean(FollowRedirect) ->
+    case hansom_request:mode(Mode) of
+        ok ->
+            Delivery = {StreamTo, Mode, FollowRedirect},
+            request(Method, Path, Body, ReqOpts, From,
+                    fun(M, P, Content, Options, _InformFun) ->
+                            {fun(Ref) ->
+                                     submit_async(Ref, M, P, Headers, Content,
+                                                  hansom_request:without_inform(Options),
+                                                  Delivery)
+                             end,
+                             {async, From, StreamTo}}
+                    end);
+        Error ->
+            {reply, From, Error}
+    end;
+call({send_request_headers, Method, Path, Headers, ReqOpts}, From,
+     #{inform_fun := InformFun, auto_decompress := Decompress}) when is_list(ReqOpts) ->
+    Own = [{inform_fun, InformFun}, {auto_decompress, Decompress}
+           | [Option || {recv_timeout, _} = Option <- ReqOpts]],
+    request(Method, Path, stream, Own, From,
+            fun(M, P, stream, Options, _InformFun) ->
+                    {fun(Ref) -> submit_headers(Ref, M, P, Headers, Options) end,
+                     {reply, From}}
+            end);
+call(start_response, From, #{inform_fun := InformFun}) ->
+    operation(start_response, {response, From, InformFun});
+call({inform, Status, Reason, Headers}, From, #{inform_fun := InformFun}) ->
+    inform(InformFun, Status, Reason, Headers),
+    {reply, From, ok};
+call({send_body_chunk, Producer}, From, _Start)
+  when is_function(Producer, 0); is_function(element(1, Producer), 1), tuple_size(Producer) =:= 2 ->
+    %% The user's function is not run in vain.
+    case hansom_nif:state(self()) of
+        streaming_body -> produce(From, Producer);
+        _ -> {reply, From, {error, invalid_state}}
+    end;
+call({Operation, Data}, From, _Start) when Operation =:= send_body_chunk; Operation =:= send ->
+    case hansom_request:bytes(Data) of
+        {ok, Bytes} -> operation({Operation, Bytes}, {reply, From});
+        Error -> {reply, From, Error}
+    end;
+call({setopts, Options} = Operation, From, _Start) when is_list(Options) ->
+    operation(Operation, {reply, From});
+call({recv, Length, Timeout} = Operation, From, _Start)
+  when is_integer(Length), Length >= 0, (Timeout =:= infinity orelse is_integer(Timeout)) ->
+    operation(Operation, {reply, From});
+call(Operation, From, _Start)
+  when Operation =:= body; Operation =:= stream_body; Operation =:= finish_send_body;
+       Operation =:= stop_async; Operation =:= peername; Operation =:= sockname;
+       Operation =:= peercert; Operation =:= close; Operation =:= response_headers ->
+    operation(Operation, {reply, From});
+call(_Message, _From, _Start) ->
+    unknown.
+
+%% The same for a message that wants no answer.
+-spec cast(term()) -> {pending, reference(), entry()} | none | unknown.
+cast(stream_next) ->
+    ok = hansom_nif:cast(self(), stream_next),
+    none;
+cast({stream_next, _Caller}) ->
+    cast(stream_next);
+cast(Operation) when Operation =:= pause_stream; Operation =:= resume_stream; Operation =:= close ->
+    operation(Operation, forget);
+cast(_Message) ->
+    unknown.
+
+request(Method, Path, Body, ReqOpts, From, Make) ->
+    case {hansom_request:head(Method, Path), hansom_request:content(Body),
+          hansom_request:options(ReqOpts)} of
+        {{ok, M, P}, {ok, Content}, {ok, Options, InformFun}} ->
+            {Submit, Entry} = Make(M, P, Content, Options, InformFun),
+            {pending, submit(Submit), Entry};
+        {{error, _} = Error, _, _} -> {reply, From, Error};
+        {_, {error, _} = Error, _} -> {reply, From, Error};
+        {_, _, Error} -> {reply, From, Error}
+    end.
+
+submit_request(Ref, Method, Path, Headers, Content, Options) ->
+    case hansom_request:is_large(Headers) of
+        false -> hansom_nif:request(self(), Ref, Method, Path, Headers, Content, Options);
+        true -> hansom_nif:request_dirty(self(), Ref, Method, Path, Headers, Content, Options)
+    end.
+
+submit_async(Ref, Method, Path, Headers, Content, Options, Delivery) ->
+    case hansom_request:is_large(Headers) of
+        false ->
+            hansom_nif:request_async(self(), Ref, Method, Path, Headers, Content, Options, Delivery);
+        true ->
+            hansom_nif:request_async_dirty(self(), Ref, Method, Path, Headers, Content, Options,
+                                           Delivery)
+    end.
+
+submit_headers(Ref, Method, Path, Headers, Options) ->
+    case hansom_request:is_large(Headers) of
+        false -> hansom_nif:send_request_headers(self(), Ref, Method, Path, Headers, Options);
+        true -> hansom_nif:send_request_headers_dirty(self(), Ref, Method, Path, Headers, Options)
+    end.
+
+operation(Operation, Entry) ->
+    {pending, submit(fun(Ref) -> hansom_nif:call(self(), Ref, Operation) end), Entry}.
+
+%% Every answer comes as a message, also one that is there at once: so there is one way to
+%% deal with answers, and other events get their turn between the pieces of an upload.
+-spec submit(fun((reference()) -> term())) -> reference().
+submit(Submit) ->
+    Ref = make_ref(),
+    case Submit(Ref) of
+        wait -> ok;
+        %% Only when the engine has been stopped under a connection that is alive.
+        noproc -> self() ! {Ref, {error, closed}};
+        Answer -> self() ! {Ref, Answer}
+    end,
+    Ref.
+
+%% What an answer means for the call it belongs to.
+-spec answer(reference(), term(), entry()) -> result().
+answer(Ref, {'$inform', Status, Reason, Headers}, {Kind, _From, InformFun} = Entry)
+  when Kind =:= inform; Kind =:= response ->
+    inform(InformFun, Status, Reason, Headers),
+    {pending, Ref, Entry};
+answer(_Ref, Answer, {reply, From}) -> {reply, From, Answer};
+answer(_Ref, Answer, {inform, From, _InformFun}) -> {reply, From, Answer};
+answer(_Ref, ok, {async, From, _StreamTo}) -> {reply, From, {ok, self()}};
+answer(_Ref, Error, {async, From, _StreamTo}) -> {reply, From, Error};
+answer(_Ref, {ok, Status, Headers}, {response, From, _InformFun}) ->
+    {reply, From, {ok, Status, Headers, self()}};
+answer(_Ref, Error, {response, From, _InformFun}) -> {reply, From, Error};
+answer(_Ref, ok, {produce, From, Producer}) -> produce(From, Producer);
+answer(_Ref, Error, {produce, From, _Producer}) -> {reply, From, Error};
+answer(_Ref, _Answer, {failed, From, Error}) -> {reply, From, Error};
+answer(_Ref, _Answer, forget) -> none.
+
+%% Whether the call is an asynchronous request whose caller gets the messages itself. To the
+%% engine the caller is always this process, so it cannot tell.
+-spec is_to_own_caller(entry() | term(), pid()) -> boolean().
+is_to_own_caller({async, {Caller, _Tag}, StreamTo}, Receiver) ->
+    Caller =:= StreamTo andalso StreamTo =:= Receiver;
+is_to_own_caller(_Entry, _Receiver) ->
+    false.
+
+inform(undefined, _Status, _Reason, _Headers) -> ok;
+inform(InformFun, Status, Reason, Headers) ->
+    _ = InformFun(Status, Reason, Headers),
+    ok.
+
+%% One step of a body that the user's function makes.
+produce(From, Producer) ->
+    {Product, Next} = case Producer of
+        {Fun, State} -> {Fun(State), fun(NewState) -> {Fun, NewState} end};
+        Fun -> {Fun(), none}
+    end,
+    case Product of
+        eof -> {reply, From, ok};
+        {ok, Data} when Next =:= none -> produced(From, Data, Producer);
+        {ok, Data, NewState} when is_function(Next) -> produced(From, Data, Next(NewState));
+        {error, _} = Error -> close_and_reply(From, Error);
+        Other -> close_and_reply(From, {error, {badarg, {body, Other}}})
+    end.
+
+produced(From, Data, Producer) ->
+    case hansom_request:bytes(Data) of
+        {ok, Bytes} -> operation({send_body_chunk, Bytes}, {produce, From, Producer});
+        Error -> close_and_reply(From, Error)
+    end.
+
+%% Closes the connection, then answers. After a body that cannot be completed there is nothing
+%% else to do with it.
+-spec close_and_reply(gen_statem:from(), term()) -> result().
+close_and_reply(From, Error) ->
+    operation(close, {failed, From, Error}).
