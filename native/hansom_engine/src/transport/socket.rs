@@ -288,3 +288,99 @@ impl AsyncWrite for Socket {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use tokio::net::{TcpListener, UnixListener};
+
+    use super::*;
+
+    async fn connect(host: &str, options: &[SocketOption]) -> (Socket, TcpStream) {
+        let listener = TcpListener::bind((host, 0)).await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let socket = connect_tcp(address, options).await.unwrap();
+        (socket, listener.accept().await.unwrap().0)
+    }
+
+    fn option_of<T>(socket: &Socket, get: fn(&socket2::Socket) -> io::Result<T>) -> T {
+        match socket {
+            Socket::Tcp(stream) => get(&SockRef::from(stream)).unwrap(),
+            Socket::Unix(stream) => get(&SockRef::from(stream)).unwrap(),
+        }
+    }
+
+    #[tokio::test]
+    async fn small_writes_are_not_held_back_unless_asked() {
+        let (socket, _peer) = connect("127.0.0.1", &[]).await;
+        assert!(option_of(&socket, socket2::Socket::tcp_nodelay));
+        let (socket, _peer) = connect("127.0.0.1", &[SocketOption::NoDelay(false)]).await;
+        assert!(!option_of(&socket, socket2::Socket::tcp_nodelay));
+    }
+
+    #[tokio::test]
+    async fn options_reach_the_socket() {
+        let options = [
+            SocketOption::KeepAlive(true),
+            SocketOption::SendBuffer(70_000),
+            SocketOption::ReceiveBuffer(80_000),
+            SocketOption::ReuseAddress(true),
+            SocketOption::Tos(0x10),
+            SocketOption::TrafficClass(0x20),
+        ];
+        let (socket, _peer) = connect("127.0.0.1", &options).await;
+        assert!(option_of(&socket, socket2::Socket::keepalive));
+        assert!(option_of(&socket, socket2::Socket::reuse_address));
+        assert!(option_of(&socket, socket2::Socket::send_buffer_size) >= 70_000);
+        assert!(option_of(&socket, socket2::Socket::recv_buffer_size) >= 80_000);
+        assert_eq!(option_of(&socket, socket2::Socket::tos_v4), 0x10);
+        let (socket, _peer) = connect("::1", &options).await;
+        assert_eq!(option_of(&socket, socket2::Socket::tclass_v6), 0x20);
+    }
+
+    #[cfg(target_os = "linux")]
+    #[tokio::test]
+    async fn priority_reaches_the_socket() {
+        let (socket, _peer) = connect("127.0.0.1", &[SocketOption::Priority(3)]).await;
+        assert_eq!(option_of(&socket, socket2::Socket::priority), 3);
+    }
+
+    #[tokio::test]
+    async fn only_zero_lingers() {
+        let linger = |time| SocketOption::Linger(time);
+        let (socket, _peer) = connect("127.0.0.1", &[linger(Some(Duration::ZERO))]).await;
+        assert_eq!(option_of(&socket, socket2::Socket::linger), Some(Duration::ZERO));
+        socket.set_option(&linger(Some(Duration::from_secs(5)))).unwrap();
+        assert_eq!(option_of(&socket, socket2::Socket::linger), None);
+        socket.set_option(&linger(Some(Duration::ZERO))).unwrap();
+        socket.set_option(&linger(None)).unwrap();
+        assert_eq!(option_of(&socket, socket2::Socket::linger), None);
+    }
+
+    #[tokio::test]
+    async fn unix_sockets_know_the_general_options_only() {
+        let path = std::env::temp_dir().join(format!("hansom-options-{}", std::process::id()));
+        let _ = std::fs::remove_file(&path);
+        let _listener = UnixListener::bind(&path).unwrap();
+        let options = [SocketOption::SendBuffer(70_000), SocketOption::NoDelay(true)];
+        let socket = connect_unix(&path, &options).await.unwrap();
+        std::fs::remove_file(&path).unwrap();
+        assert!(option_of(&socket, socket2::Socket::send_buffer_size) >= 70_000);
+        let number = |option| socket.set_option(&option).unwrap_err().raw_os_error();
+        assert_eq!(number(SocketOption::Tos(1)), Some(libc::EOPNOTSUPP));
+        assert_eq!(number(SocketOption::TrafficClass(1)), Some(libc::EOPNOTSUPP));
+        assert_eq!(number(SocketOption::BindDevice("lo".into())), Some(libc::EOPNOTSUPP));
+        assert_eq!(number(SocketOption::BindPort(1)), Some(libc::EINVAL));
+    }
+
+    #[test]
+    fn the_last_binding_counts() {
+        let address = |text: &str| text.parse::<IpAddr>().unwrap();
+        let options = [
+            SocketOption::BindAddress(address("127.0.0.1")),
+            SocketOption::BindPort(1),
+            SocketOption::BindAddress(address("127.0.0.2")),
+        ];
+        assert_eq!(binding(&options), (Some(address("127.0.0.2")), Some(1)));
+        assert_eq!(binding(&[]), (None, None));
+    }
+}
