@@ -85,9 +85,9 @@ enum Encoder {
 impl Encoder {
     fn new(coding: &str) -> Option<io::Result<Self>> {
         Some(Ok(match coding {
-            "gzip" => Encoder::Gzip(GzEncoder::new(Vec::new(), Compression::fast())),
+            "gzip" => Encoder::Gzip(GzEncoder::new(Vec::new(), Compression::default())),
             // "deflate" is the zlib format (RFC 9110, 8.4.1.2).
-            "deflate" => Encoder::Deflate(ZlibEncoder::new(Vec::new(), Compression::fast())),
+            "deflate" => Encoder::Deflate(ZlibEncoder::new(Vec::new(), Compression::default())),
             "br" => Encoder::Brotli(Box::new(CompressorWriter::new(Vec::new(), 4096, 1, 20))),
             "zstd" => {
                 return Some(zstd::stream::write::Encoder::new(Vec::new(), 1).map(Encoder::Zstd));
