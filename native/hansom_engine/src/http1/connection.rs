@@ -158,8 +158,20 @@ pub(super) struct Delivery<H: Host> {
 /// How messages are paced.
 #[derive(Clone, Copy)]
 pub(super) enum Pace {
-    Push { allowance: u64, asked: bool },
-    Pull { credits: u64 },
+    /// The allowance goes below zero by what the last piece was larger.
+    Push {
+        allowance: i64,
+        asked: bool,
+    },
+    Pull {
+        credits: u64,
+    },
+}
+
+impl Pace {
+    fn push(config: &Config) -> Self {
+        Self::Push { allowance: 0_i64.saturating_add_unsigned(config.push_allowance), asked: false }
+    }
 }
 
 /// A raw read past HTTP.
@@ -292,9 +304,7 @@ impl<H: Host> Http1<H> {
             } => {
                 let notice = receiver_owns.then(|| Notice::Owner(receiver.clone()));
                 let pace = match mode {
-                    AsyncMode::Push => {
-                        Pace::Push { allowance: port.config.push_allowance, asked: false }
-                    }
+                    AsyncMode::Push => Pace::push(port.config),
                     AsyncMode::Once => Pace::Pull { credits: 0 },
                 };
                 let delivery = Delivery {
@@ -358,16 +368,16 @@ impl<H: Host> Http1<H> {
             }
             Command::Resume { caller } => {
                 if let Some(pace @ Pace::Pull { .. }) = self.pace() {
-                    let allowance = port.config.push_allowance;
-                    *pace = Pace::Push { allowance, asked: false };
+                    *pace = Pace::push(port.config);
                     port.set_state(State::Streaming);
                 }
                 port.sink.reply(caller, Answer::Ok);
             }
             Command::Grant { bytes } => {
-                if let Some(Pace::Push { allowance, asked }) = self.pace() {
-                    *allowance = allowance.saturating_add(bytes);
-                    *asked = false;
+                if let Exchange::Active(active) = &mut self.exchange
+                    && let Consumer::Async(delivery) = &mut active.consumer
+                {
+                    delivery.grant(bytes, port);
                 }
             }
             Command::ReceiverGone { receiver } => {

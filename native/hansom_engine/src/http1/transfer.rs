@@ -574,7 +574,7 @@ impl<H: Host> Active<H> {
             Consumer::Sync(Wait::Head { .. } | Wait::Nothing) => Demand::Nothing,
             Consumer::Async(Delivery { redirect: Some(_), .. }) => Demand::Drop,
             Consumer::Async(delivery) => match delivery.pace {
-                Pace::Push { allowance: 0, .. } | Pace::Pull { credits: 0 } => Demand::Nothing,
+                Pace::Push { allowance: ..=0, .. } | Pace::Pull { credits: 0 } => Demand::Nothing,
                 Pace::Push { .. } | Pace::Pull { .. } => Demand::Piece,
             },
         }
@@ -625,13 +625,30 @@ impl<H: Host> Delivery<H> {
     fn spend(&mut self, len: u64, port: &mut Port<'_, H>) {
         match &mut self.pace {
             Pace::Pull { credits } => *credits = credits.saturating_sub(1),
-            Pace::Push { allowance, asked } => {
-                *allowance = allowance.saturating_sub(len);
-                if !*asked && *allowance <= port.config.push_allowance / 2 {
-                    *asked = true;
-                    port.sink.notify(Notice::Flow(self.receiver.clone()));
-                }
+            Pace::Push { allowance, .. } => {
+                *allowance = allowance.saturating_sub_unsigned(len);
+                self.ask_for_more(port);
             }
+        }
+    }
+
+    /// Adds to what may be delivered.
+    pub(super) fn grant(&mut self, bytes: u64, port: &mut Port<'_, H>) {
+        if let Pace::Push { allowance, asked } = &mut self.pace {
+            *allowance = allowance.saturating_add_unsigned(bytes);
+            *asked = false;
+            self.ask_for_more(port);
+        }
+    }
+
+    /// Asks in time, so that a receiver that keeps up never makes the peer wait.
+    fn ask_for_more(&mut self, port: &mut Port<'_, H>) {
+        let low = i64::try_from(port.config.push_allowance / 2).unwrap_or(i64::MAX);
+        if let Pace::Push { allowance, asked: asked @ false } = &mut self.pace
+            && *allowance <= low
+        {
+            *asked = true;
+            port.sink.notify(Notice::Flow(self.receiver.clone()));
         }
     }
 }
