@@ -104,7 +104,7 @@ pub(crate) fn self_signed(name: &str, ca: bool) -> Identity {
     Identity { chain, key: PrivateKey::Pkcs8(key.serialize_der()) }
 }
 
-pub(crate) fn chain_of(identity: &Identity) -> Vec<CertificateDer<'static>> {
+fn chain_of(identity: &Identity) -> Vec<CertificateDer<'static>> {
     identity.chain.iter().map(|der| CertificateDer::from(der.clone())).collect()
 }
 
