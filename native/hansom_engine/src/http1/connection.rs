@@ -9,16 +9,14 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use super::body::Framing;
 use super::encode::{self, Defaults};
+use super::exchange::{Active, Consumer, Delivery, Exchange, Pace, Sent, Wait};
 use super::gather::Gather;
 use super::output::Output;
-use super::state::Response;
 use crate::command::{AsyncMode, Command, Content, Request, RequestOptions};
 use crate::config::Config;
-use crate::decode::Decompressor;
 use crate::error::Error;
-use crate::event::{Answer, Message, Notice, State};
+use crate::event::{Answer, Notice, State};
 use crate::host::{Host, Payload};
 use crate::port::Port;
 use crate::transport::Link;
@@ -61,117 +59,6 @@ pub(super) enum Idle {
     Watched,
     /// As watched, and the next request is told of it.
     CheckedOut,
-}
-
-/// The diagram of an exchange:
-///
-/// ```text
-///            Request, RequestAsync
-///   None ───────────────────────────────► Active ── response read ──► None
-///     │                                     ▲  │
-///     └─ SendHeaders ► Upload ─ StartResponse  └── anything else ───► closed
-/// ```
-pub(super) enum Exchange<H: Host> {
-    /// Between exchanges.
-    None,
-    /// The request's body is sent in pieces.
-    Upload { sent: Sent, finished: bool },
-    /// A response is awaited or read.
-    Active(Box<Active<H>>),
-}
-
-/// What the response's fate depends on in its request.
-#[derive(Clone, Copy)]
-pub(super) struct Sent {
-    pub(super) head: bool,
-    pub(super) post: bool,
-    pub(super) close: bool,
-    pub(super) recv_timeout: Option<Duration>,
-    pub(super) decompress: bool,
-}
-
-/// An exchange whose response is awaited or read.
-pub(super) struct Active<H: Host> {
-    pub(super) sent: Sent,
-    /// The request was never finished, so no other may follow it.
-    pub(super) unfinished: bool,
-    pub(super) response: Response,
-    pub(super) head: Option<HeadFacts>,
-    pub(super) consumer: Consumer<H>,
-    /// A part of a piece, or of the whole body.
-    pub(super) gather: Gather<H::Buffer>,
-    /// The same, decompressed.
-    pub(super) plain: Vec<u8>,
-    pub(super) ended: Option<BodyEnd>,
-}
-
-/// What is to be remembered of a response's head.
-pub(super) struct HeadFacts {
-    pub(super) status: u16,
-    pub(super) framing: Framing,
-    pub(super) keeps_alive: bool,
-    pub(super) decompressor: Option<Decompressor>,
-}
-
-/// How a body ended.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum BodyEnd {
-    /// As its framing says.
-    Framed,
-    /// By the peer's closing, as it may.
-    Closed,
-    /// By the peer's closing, too early.
-    Cut,
-}
-
-/// Who gets the response.
-pub(super) enum Consumer<H: Host> {
-    Sync(Wait<H>),
-    Async(Delivery<H>),
-}
-
-/// What a caller of a synchronous response waits for.
-pub(super) enum Wait<H: Host> {
-    /// The head; nobody waits once the caller has given up.
-    Head {
-        caller: Option<H::Caller>,
-        inform: bool,
-    },
-    Nothing,
-    Body(H::Caller),
-    Piece(H::Caller),
-}
-
-/// A response delivered as messages.
-pub(super) struct Delivery<H: Host> {
-    pub(super) receiver: H::Receiver,
-    /// Told when the request is with the system.
-    pub(super) accept: Option<H::Caller>,
-    pub(super) pace: Pace,
-    pub(super) follow_redirect: bool,
-    /// A redirect to be reported once the body is out of the way.
-    pub(super) redirect: Option<Message<H>>,
-    /// Bytes of that body already dropped.
-    pub(super) dropped: u64,
-}
-
-/// How messages are paced.
-#[derive(Clone, Copy)]
-pub(super) enum Pace {
-    /// The allowance goes below zero by what the last piece was larger.
-    Push {
-        allowance: i64,
-        asked: bool,
-    },
-    Pull {
-        credits: u64,
-    },
-}
-
-impl Pace {
-    fn push(config: &Config) -> Self {
-        Self::Push { allowance: 0_i64.saturating_add_unsigned(config.push_allowance), asked: false }
-    }
 }
 
 /// A raw read past HTTP.
@@ -627,87 +514,6 @@ impl<H: Host> Http1<H> {
         match &mut self.active()?.consumer {
             Consumer::Async(delivery) => Some(&mut delivery.pace),
             Consumer::Sync(_) => None,
-        }
-    }
-}
-
-impl Sent {
-    fn new<P>(request: &Request<P>, options: RequestOptions, config: &Config) -> Self {
-        Self {
-            head: request.method == b"HEAD",
-            post: request.method == b"POST",
-            close: request.headers.has_token(b"connection", b"close"),
-            recv_timeout: options.recv_timeout.unwrap_or(config.recv_timeout),
-            decompress: options.auto_decompress,
-        }
-    }
-}
-
-impl<H: Host> Consumer<H> {
-    fn into_caller(self) -> Option<H::Caller> {
-        match self {
-            Self::Sync(Wait::Head { caller, .. }) => caller,
-            Self::Sync(Wait::Body(caller) | Wait::Piece(caller)) => Some(caller),
-            Self::Sync(Wait::Nothing) => None,
-            Self::Async(delivery) => delivery.accept,
-        }
-    }
-}
-
-impl<H: Host> Active<H> {
-    fn new(sent: Sent, wait: Wait<H>) -> Self {
-        Self::with_consumer(sent, Consumer::Sync(wait))
-    }
-
-    fn with_consumer(sent: Sent, consumer: Consumer<H>) -> Self {
-        Self {
-            sent,
-            unfinished: false,
-            response: Response::new(sent.head),
-            head: None,
-            consumer,
-            gather: Gather::new(),
-            plain: Vec::new(),
-            ended: None,
-        }
-    }
-
-    /// Turns a response delivered as messages into one that is asked for.
-    fn stop_delivery(&mut self, port: &mut Port<'_, H>) {
-        let wait = match self.head {
-            Some(_) => Wait::Nothing,
-            None => Wait::Head { caller: None, inform: false },
-        };
-        if let Consumer::Async(delivery) =
-            std::mem::replace(&mut self.consumer, Consumer::Sync(wait))
-            && let Some(caller) = delivery.accept
-        {
-            port.sink.reply(caller, Answer::Ok);
-        }
-    }
-
-    fn forget(&mut self, target: &H::Caller) {
-        match &mut self.consumer {
-            Consumer::Sync(wait) => match wait {
-                Wait::Head { caller, .. } => {
-                    if let Some(caller) = caller.take_if(|c| H::same_caller(c, target)) {
-                        H::forget(caller);
-                    }
-                }
-                Wait::Body(caller) | Wait::Piece(caller) if H::same_caller(caller, target) => {
-                    if let Wait::Body(caller) | Wait::Piece(caller) =
-                        std::mem::replace(wait, Wait::Nothing)
-                    {
-                        H::forget(caller);
-                    }
-                }
-                Wait::Body(_) | Wait::Piece(_) | Wait::Nothing => {}
-            },
-            Consumer::Async(delivery) => {
-                if let Some(caller) = delivery.accept.take_if(|c| H::same_caller(c, target)) {
-                    H::forget(caller);
-                }
-            }
         }
     }
 }

@@ -2,10 +2,11 @@
 //! closed if it is to be, and only then the caller or receiver hears of it.
 
 use super::body::Framing;
-use super::connection::{Active, BodyEnd, Consumer, Exchange, Http1, Wait};
+use super::connection::Http1;
+use super::exchange::{Active, BodyEnd, Consumer, Exchange, Last, Wait};
 use crate::error::Error;
 use crate::event::{Answer, Message, Notice, State};
-use crate::host::{BodyBuffer, Host};
+use crate::host::Host;
 use crate::port::Port;
 
 impl<H: Host> Http1<H> {
@@ -135,54 +136,5 @@ impl<H: Host> Http1<H> {
         for caller in std::mem::take(&mut self.acks) {
             port.sink.reply(caller, Answer::Error(error.clone()));
         }
-    }
-}
-
-/// What the end of a response is told as.
-enum Last<H: Host> {
-    Answer(Answer<H>),
-    Message(Message<H>),
-}
-
-impl<H: Host> Active<H> {
-    fn is_redirect(&self) -> bool {
-        match &self.consumer {
-            Consumer::Async(delivery) => delivery.redirect.is_some(),
-            Consumer::Sync(_) => false,
-        }
-    }
-
-    fn last_word(&mut self, end: BodyEnd, port: &Port<'_, H>) -> Result<Last<H>, Error> {
-        let cut = end == BodyEnd::Cut && !port.config.truncated_body_ok;
-        match &mut self.consumer {
-            Consumer::Sync(Wait::Body(_)) => {
-                let body = self.whole(end)?;
-                Ok(Last::Answer(if cut { Answer::Truncated(body) } else { Answer::Data(body) }))
-            }
-            Consumer::Sync(_) => {
-                Ok(Last::Answer(if cut { Answer::Error(Error::Closed) } else { Answer::Done }))
-            }
-            Consumer::Async(delivery) => Ok(Last::Message(match delivery.redirect.take() {
-                Some(redirect) => redirect,
-                None if cut => Message::Error(Error::Closed),
-                None => Message::Done,
-            })),
-        }
-    }
-
-    /// The whole body, its content coding undone.
-    fn whole(&mut self, end: BodyEnd) -> Result<H::Buffer, Error> {
-        let Some(decompressor) = self.head.as_mut().and_then(|head| head.decompressor.as_mut())
-        else {
-            return self.gather.take();
-        };
-        // A cut body has no end to be checked.
-        if end != BodyEnd::Cut {
-            decompressor.finish()?;
-        }
-        let plain = std::mem::take(&mut self.plain);
-        let mut body = H::Buffer::allocate(plain.len()).ok_or(Error::OutOfMemory)?;
-        body.as_mut_slice().copy_from_slice(&plain);
-        Ok(body)
     }
 }

@@ -10,6 +10,7 @@ mod body;
 mod connection;
 pub mod encode;
 mod ending;
+mod exchange;
 mod gather;
 mod output;
 mod parse;

@@ -7,9 +7,13 @@ use crate::headers::HeaderList;
 /// `request_close` says that the request carried a `close` token in a `Connection` field. A
 /// `close` of either side wins; then HTTP/1.1 keeps the connection, HTTP/1.0 keeps it only with a
 /// `keep-alive` token, and any other version does not.
+///
+/// A message whose framing fields contradict each other is read as [`framing`](super::framing)
+/// says, but where the next one begins is then a matter of opinion (RFC 9112, section 11.2), so
+/// that it ends the connection.
 #[must_use]
 pub fn keeps_alive(request_close: bool, version: (u8, u8), headers: &HeaderList) -> bool {
-    if request_close || headers.has_token(b"connection", b"close") {
+    if request_close || headers.has_token(b"connection", b"close") || is_ambiguous(headers) {
         return false;
     }
     match version {
@@ -17,6 +21,12 @@ pub fn keeps_alive(request_close: bool, version: (u8, u8), headers: &HeaderList)
         (1, 0) => headers.has_token(b"connection", b"keep-alive"),
         _ => false,
     }
+}
+
+fn is_ambiguous(headers: &HeaderList) -> bool {
+    let mut lengths = headers.values(b"content-length");
+    let Some(first) = lengths.next() else { return false };
+    headers.contains(b"transfer-encoding") || lengths.any(|other| other != first)
 }
 
 #[cfg(test)]
@@ -52,5 +62,20 @@ mod tests {
         for version in [(0, 9), (1, 2), (2, 0), (9, 9)] {
             assert!(!keeps_alive(false, version, &connection(&[b"keep-alive"])));
         }
+    }
+
+    #[test]
+    fn contradicting_framing_ends_the_connection() {
+        let kept = |fields: &[(&[u8], &[u8])]| {
+            let mut list = HeaderList::default();
+            for (name, value) in fields {
+                list.push(name, value);
+            }
+            keeps_alive(false, (1, 1), &list)
+        };
+        assert!(kept(&[(b"Content-Length", b"5"), (b"content-length", b"5")]));
+        assert!(!kept(&[(b"Content-Length", b"5"), (b"Content-Length", b"6")]));
+        assert!(!kept(&[(b"Content-Length", b"5"), (b"Transfer-Encoding", b"chunked")]));
+        assert!(kept(&[(b"Transfer-Encoding", b"chunked")]));
     }
 }

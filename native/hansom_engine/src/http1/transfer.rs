@@ -9,9 +9,8 @@ use tokio::io::{AsyncRead, ReadBuf};
 use tokio::time::Instant;
 
 use super::body::{Framing, Part};
-use super::connection::{
-    Active, BodyEnd, Consumer, Delivery, Exchange, HeadFacts, Http1, Idle, Pace, Wait,
-};
+use super::connection::{Http1, Idle};
+use super::exchange::{BodyEnd, Consumer, Demand, Exchange, HeadFacts, Pace, Wait};
 use super::parse::Head;
 use super::reuse;
 use super::state::Event;
@@ -30,21 +29,9 @@ const PIECE: usize = 128 << 10;
 const STEP: usize = 64 << 10;
 /// Bytes moved before other connections of the same thread get their turn.
 const TURN: usize = 1 << 20;
-/// Bytes of a redirect's body that are read to keep the connection.
-const REDIRECT_BODY: u64 = 1 << 20;
 
 thread_local! {
     static SCRATCH: RefCell<Box<[u8]>> = RefCell::new(vec![0; READ_AHEAD].into_boxed_slice());
-}
-
-/// What someone wants of a body.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Demand {
-    Nothing,
-    Whole,
-    Piece,
-    /// All of it, to be thrown away.
-    Drop,
 }
 
 /// What an attempt to read led to.
@@ -553,102 +540,6 @@ impl<H: Host> Http1<H> {
             self.fail(Error::Timeout, port);
         } else if passed(self.idle_deadline) {
             self.close(port, Notice::Closed);
-        }
-    }
-}
-
-impl<H: Host> Active<H> {
-    /// Tells the caller of an asynchronous request that it is on its way.
-    fn accept(&mut self, port: &mut Port<'_, H>) {
-        if let Consumer::Async(Delivery { accept, .. }) = &mut self.consumer
-            && let Some(caller) = accept.take()
-        {
-            port.sink.reply(caller, Answer::Ok);
-        }
-    }
-
-    fn demand(&self) -> Demand {
-        match &self.consumer {
-            Consumer::Sync(Wait::Body(_)) => Demand::Whole,
-            Consumer::Sync(Wait::Piece(_)) => Demand::Piece,
-            Consumer::Sync(Wait::Head { .. } | Wait::Nothing) => Demand::Nothing,
-            Consumer::Async(Delivery { redirect: Some(_), .. }) => Demand::Drop,
-            Consumer::Async(delivery) => match delivery.pace {
-                Pace::Push { allowance: ..=0, .. } | Pace::Pull { credits: 0 } => Demand::Nothing,
-                Pace::Push { .. } | Pace::Pull { .. } => Demand::Piece,
-            },
-        }
-    }
-
-    /// Takes body bytes out of the input.
-    fn take_in(&mut self, data: &[u8], demand: Demand, port: &Port<'_, H>) -> Result<(), Error> {
-        let limit = port.config.limits.body_bytes;
-        match demand {
-            Demand::Nothing => Ok(()),
-            Demand::Drop => {
-                if let Consumer::Async(delivery) = &mut self.consumer {
-                    delivery.dropped += data.len() as u64;
-                }
-                Ok(())
-            }
-            Demand::Piece => {
-                self.gather.reserve(data.len(), None, u64::MAX)?;
-                self.gather.extend(data);
-                Ok(())
-            }
-            Demand::Whole => {
-                let Some(facts) = &mut self.head else { return Ok(()) };
-                if let Some(decompressor) = &mut facts.decompressor {
-                    return decompressor.write(data, &mut self.plain);
-                }
-                let expected = match facts.framing {
-                    Framing::Length(length) => Some(length),
-                    _ => None,
-                };
-                self.gather.reserve(data.len(), expected, limit)?;
-                self.gather.extend(data);
-                Ok(())
-            }
-        }
-    }
-
-    fn dropped_enough(&self) -> bool {
-        match &self.consumer {
-            Consumer::Async(delivery) => delivery.dropped > REDIRECT_BODY,
-            Consumer::Sync(_) => false,
-        }
-    }
-}
-
-impl<H: Host> Delivery<H> {
-    /// Takes a delivered piece from what may be delivered.
-    fn spend(&mut self, len: u64, port: &mut Port<'_, H>) {
-        match &mut self.pace {
-            Pace::Pull { credits } => *credits = credits.saturating_sub(1),
-            Pace::Push { allowance, .. } => {
-                *allowance = allowance.saturating_sub_unsigned(len);
-                self.ask_for_more(port);
-            }
-        }
-    }
-
-    /// Adds to what may be delivered.
-    pub(super) fn grant(&mut self, bytes: u64, port: &mut Port<'_, H>) {
-        if let Pace::Push { allowance, asked } = &mut self.pace {
-            *allowance = allowance.saturating_add_unsigned(bytes);
-            *asked = false;
-            self.ask_for_more(port);
-        }
-    }
-
-    /// Asks in time, so that a receiver that keeps up never makes the peer wait.
-    fn ask_for_more(&mut self, port: &mut Port<'_, H>) {
-        let low = i64::try_from(port.config.push_allowance / 2).unwrap_or(i64::MAX);
-        if let Pace::Push { allowance, asked: asked @ false } = &mut self.pace
-            && *allowance <= low
-        {
-            *asked = true;
-            port.sink.notify(Notice::Flow(self.receiver.clone()));
         }
     }
 }
