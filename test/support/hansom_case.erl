@@ -13,7 +13,7 @@
 
 -export([conn/0, is_hansom/0, application/0, deadline/0]).
 -export([cases/1, init_suite/1, end_suite/1, init_case/3, end_case/1]).
--export([serve/1, serve_each/1, serve_on/3, local_path/0]).
+-export([serve/1, serve_each/1, serve_on/3, local_path/0, full_listener/0]).
 -export([options/2, start/2, start_with/1, connect/2, connected/1, connected/2, adopt/1]).
 -export([request/1, request/2, exchange/1, exchange/2, state/1, is_state/2, is_gone/1, monitor_exit/1]).
 -export([await/1, async/1, result/1, result/2, process/0, run_in/2, kill/1]).
@@ -112,6 +112,20 @@ serve_on(Address, Port, Steps) ->
     case hansom_script:serve_on(Address, Port, [Steps]) of
         {ok, Server} -> {ok, track(server, Server)};
         Error -> Error
+    end.
+
+%% @doc An address at which a dial gets no answer: a listening socket whose backlog is
+%% full. The fun at the end gives everything back.
+full_listener() ->
+    {ok, Listen} = gen_tcp:listen(0, [{ip, {127, 0, 0, 1}}, {backlog, 0}]),
+    {ok, Port} = inet:port(Listen),
+    Fillers = fill(Port, []),
+    {"127.0.0.1", Port, fun() -> [gen_tcp:close(Socket) || Socket <- [Listen | Fillers]], ok end}.
+
+fill(Port, Fillers) ->
+    case gen_tcp:connect({127, 0, 0, 1}, Port, [], 50) of
+        {ok, Socket} -> fill(Port, [Socket | Fillers]);
+        {error, timeout} -> Fillers
     end.
 
 %% @doc A path for a local socket, short enough for the 108 bytes it may have.
