@@ -1,0 +1,117 @@
+%% @private The native functions: stubs, replaced when the library is loaded.
+%%
+%% Nothing else belongs here. A library that is in use cannot be replaced, so this module cannot
+%% be reloaded; what may change while the system runs stands in other modules.
+-module(hansom_nif).
+
+-export([runtime_start/1, runtime_stop/3,
+         open/1, shutdown/3, state/1, info/1, stats/0,
+         request/7, request_dirty/7, request_async/8, request_async_dirty/8,
+         send_request_headers/6, send_request_headers_dirty/6,
+         call/3, cast/2, cancel/3]).
+-export_type([runtime/0, answer/0]).
+
+-nifs([runtime_start/1, runtime_stop/3,
+       open/1, shutdown/3, state/1, info/1, stats/0,
+       request/7, request_dirty/7, request_async/8, request_async_dirty/8,
+       send_request_headers/6, send_request_headers_dirty/6,
+       call/3, cast/2, cancel/3]).
+-on_load(load/0).
+
+-opaque runtime() :: reference().
+%% The handle of the node's runtime.
+
+-type answer() :: ok | done | undefined | list()
+                | {ok, binary()} | {ok, tuple()}
+                | {ok, Status :: non_neg_integer(), Headers :: [{binary(), binary()}]}
+                | {reuse, ShouldClose :: boolean(), Ready :: boolean()}
+                | {error, term()}.
+%% What a call is answered with. It is returned when the engine has it at once. After `wait' it
+%% comes as `{Ref, answer()}', or as `{Ref, {'$down', Reason}}' if the process ended first.
+
+-type delivery() :: {StreamTo :: pid(), Mode :: true | once, FollowRedirect :: boolean()}.
+%% A receiver other than the calling process becomes the connection's owner.
+
+load() ->
+    Priv = case code:priv_dir(hansom) of
+        {error, bad_name} ->
+            %% Not in a folder called after the application: priv is beside the one of this module.
+            filename:join(filename:dirname(filename:dirname(code:which(?MODULE))), "priv");
+        Dir ->
+            Dir
+    end,
+    erlang:load_nif(filename:join(Priv, "hansom_nif"), 0).
+
+%% Starts the node's runtime. It belongs to the calling process and ends with it.
+-spec runtime_start(Threads :: pos_integer()) ->
+    {ok, runtime()} | {error, already_started | atom()}.
+runtime_start(_Threads) -> not_loaded().
+
+%% Stops the runtime: `{Ref, stopped}' comes when its threads are gone, or the deadline is over.
+-spec runtime_stop(runtime(), reference(), DeadlineMs :: non_neg_integer()) -> ok.
+runtime_stop(_Runtime, _Ref, _DeadlineMs) -> not_loaded().
+
+%% Makes the connection of the calling process.
+-spec open(map()) -> ok | {error, not_running | already_open | {options, term()}}.
+open(_Config) -> not_loaded().
+
+%% Ends the connection of the calling process, which is about to terminate: `{Ref, ok}' comes when
+%% the socket is closed and everybody who waited was told.
+-spec shutdown(pid(), reference(), Reason :: term()) -> wait | noproc.
+shutdown(_Pid, _Ref, _Reason) -> not_loaded().
+
+-spec state(pid()) ->
+    idle | connecting | connected | streaming_body | receiving | streaming | streaming_once
+  | closed | noproc.
+state(_Pid) -> not_loaded().
+
+-spec info(pid()) -> map() | noproc.
+info(_Pid) -> not_loaded().
+
+-spec stats() -> map().
+stats() -> not_loaded().
+
+%% Sends a request. `_dirty' is for heads of many fields, which take longer to read than a
+%% scheduler may be kept.
+-spec request(pid(), reference(), iodata() | atom(), iodata() | atom(), list(),
+              binary() | stream | [], hansom_request:options()) -> answer() | wait | noproc.
+request(_Pid, _Ref, _Method, _Path, _Headers, _Body, _Options) -> not_loaded().
+
+-spec request_dirty(pid(), reference(), iodata() | atom(), iodata() | atom(), list(),
+                    binary() | stream | [], hansom_request:options()) -> answer() | wait | noproc.
+request_dirty(_Pid, _Ref, _Method, _Path, _Headers, _Body, _Options) -> not_loaded().
+
+-spec request_async(pid(), reference(), iodata() | atom(), iodata() | atom(), list(),
+                    binary() | stream | [], hansom_request:options(), delivery()) ->
+    answer() | wait | noproc.
+request_async(_Pid, _Ref, _Method, _Path, _Headers, _Body, _Options, _Delivery) -> not_loaded().
+
+-spec request_async_dirty(pid(), reference(), iodata() | atom(), iodata() | atom(), list(),
+                          binary() | stream | [], hansom_request:options(), delivery()) ->
+    answer() | wait | noproc.
+request_async_dirty(_Pid, _Ref, _Method, _Path, _Headers, _Body, _Options, _Delivery) ->
+    not_loaded().
+
+-spec send_request_headers(pid(), reference(), iodata() | atom(), iodata() | atom(), list(),
+                           hansom_request:options()) -> answer() | wait | noproc.
+send_request_headers(_Pid, _Ref, _Method, _Path, _Headers, _Options) -> not_loaded().
+
+-spec send_request_headers_dirty(pid(), reference(), iodata() | atom(), iodata() | atom(), list(),
+                                 hansom_request:options()) -> answer() | wait | noproc.
+send_request_headers_dirty(_Pid, _Ref, _Method, _Path, _Headers, _Options) -> not_loaded().
+
+%% Everything else a connection can be asked.
+-spec call(pid(), reference(), Op :: term()) -> answer() | wait | noproc.
+call(_Pid, _Ref, _Op) -> not_loaded().
+
+-spec cast(pid(), stream_next | watch_idle | {grant, Bytes :: non_neg_integer()}) -> ok.
+cast(_Pid, _Op) -> not_loaded().
+
+%% Lets the engine forget that the calling process waits for `Ref'. After `ok', or `{CancelRef, ok}'
+%% after `wait', nothing more is sent for it.
+-spec cancel(pid(), CancelRef :: reference(), Ref :: reference()) -> ok | wait | noproc.
+cancel(_Pid, _CancelRef, _Ref) -> not_loaded().
+
+-spec not_loaded() -> no_return().
+not_loaded() ->
+    erlang:nif_error({not_loaded, ?MODULE}).

@@ -1,0 +1,364 @@
+//! What the engine says to processes: the only code that sends messages.
+//!
+//! A process may be sent a message from two kinds of threads, and the VM wants them told apart: a
+//! thread of ours sends what it built in an environment of its own ([`TaskSink`]), a scheduler
+//! thread sends from the environment of the running native function ([`CallSink`]). What must be
+//! said where neither is at hand, in a destructor, is left to the [`reaper`].
+
+use std::mem;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use hansom_engine::{
+    Answer, BodyBuffer, Error, Gone, HeaderList, Host, Message, Notice, Payload, Sink,
+};
+use rustler::env::SavedTerm;
+use rustler::thread::is_scheduler_thread;
+use rustler::{Binary, Encoder, Env, LocalPid, NewBinary, OwnedBinary, OwnedEnv, Term};
+
+use crate::reaper::{self, Job};
+use crate::{atoms, encode};
+
+/// The Erlang VM as the engine's host.
+pub(crate) struct Beam;
+
+impl Host for Beam {
+    type Caller = Caller;
+    type Receiver = Receiver;
+    type Buffer = Buffer;
+    type Payload = HeldBinary;
+
+    fn same_caller(a: &Caller, b: &Caller) -> bool {
+        a.env.run(|env| b.is_named(a.pid, a.reference.load(env)))
+    }
+
+    fn forget(caller: Caller) {
+        caller.forget();
+    }
+
+    fn same_receiver(a: &Receiver, b: &Receiver) -> bool {
+        a == b
+    }
+}
+
+/// How a connection's process ended, once it has.
+#[derive(Default)]
+pub(crate) struct Fate(Mutex<Option<(OwnedEnv, SavedTerm)>>);
+
+impl Fate {
+    /// The process ended, or is about to, with this reason. Only the first reason counts.
+    pub(crate) fn seal(&self, reason: impl Encoder) {
+        let mut fate = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if fate.is_none() {
+            let env = OwnedEnv::new();
+            let saved = env.save(reason);
+            *fate = Some((env, saved));
+        }
+    }
+
+    /// What a caller is told whose answer will not come: `{'$down', Reason}`, or that the
+    /// connection is closed when its process lives on (the runtime stopped, or a task of it
+    /// panicked).
+    fn last_word<'a>(&self, env: Env<'a>) -> Term<'a> {
+        match &*self.0.lock().unwrap_or_else(PoisonError::into_inner) {
+            Some((reason_env, reason)) => {
+                let reason = reason_env.run(|from| reason.load(from).in_env(env));
+                (atoms::down(), reason).encode(env)
+            }
+            None => encode::error_tuple(env, &Error::Closed),
+        }
+    }
+}
+
+/// A process waiting for one answer, `{Ref, Answer}`. Dropped unanswered it still gets one.
+///
+/// The reference lives in an environment of its own, in which the answer is then built: the
+/// message takes that memory along, and nothing is copied.
+pub(crate) struct Caller {
+    pid: LocalPid,
+    env: OwnedEnv,
+    reference: SavedTerm,
+    /// The connection's fate, while an answer is owed.
+    owed: Option<Arc<Fate>>,
+}
+
+impl Caller {
+    /// A process that waits for `{reference, Answer}`.
+    pub(crate) fn new(pid: LocalPid, reference: Term<'_>, fate: &Arc<Fate>) -> Self {
+        let mut caller = Self::name(pid, reference);
+        caller.owed = Some(Arc::clone(fate));
+        caller
+    }
+
+    /// The same process by name only: to find it, not to answer it.
+    pub(crate) fn name(pid: LocalPid, reference: Term<'_>) -> Self {
+        let env = OwnedEnv::new();
+        let reference = env.save(reference);
+        Self { pid, env, reference, owed: None }
+    }
+
+    /// Sends the answer; not for scheduler threads.
+    pub(crate) fn answer(mut self, build: impl for<'a> FnOnce(Env<'a>) -> Term<'a>) {
+        self.owed = None;
+        self.send(build);
+    }
+
+    /// Lets go of it without a word.
+    pub(crate) fn forget(mut self) {
+        self.owed = None;
+    }
+
+    fn is_named(&self, pid: LocalPid, reference: Term<'_>) -> bool {
+        self.pid == pid && self.env.run(|env| self.reference.load(env) == reference)
+    }
+
+    fn reference_in<'a>(&self, env: Env<'a>) -> Term<'a> {
+        self.env.run(|from| self.reference.load(from).in_env(env))
+    }
+
+    fn send(&mut self, build: impl for<'a> FnOnce(Env<'a>) -> Term<'a>) {
+        let reference = &self.reference;
+        // A caller that died meanwhile wants no answer.
+        let _ = self.env.send_and_clear(&self.pid, |env| (reference.load(env), build(env)));
+    }
+}
+
+impl Drop for Caller {
+    fn drop(&mut self) {
+        let Some(fate) = self.owed.take() else { return };
+        if is_scheduler_thread() {
+            reaper::push(Job::Unanswered(Caller {
+                pid: self.pid,
+                env: mem::take(&mut self.env),
+                reference: self.reference.clone(),
+                owed: Some(fate),
+            }));
+        } else {
+            self.send(|env| fate.last_word(env));
+        }
+    }
+}
+
+/// A process that gets the messages of an asynchronous response.
+#[derive(Clone, PartialEq, Eq)]
+pub(crate) enum Receiver {
+    /// Of this node.
+    Local(LocalPid),
+    /// Of another node, in the external term format: only a process can send to it.
+    Remote(Arc<[u8]>),
+}
+
+impl Receiver {
+    /// `None` if `pid` is not a pid.
+    pub(crate) fn from_term(pid: Term<'_>) -> Option<Self> {
+        if let Ok(pid) = pid.decode() {
+            Some(Self::Local(pid))
+        } else if pid.is_pid() {
+            Some(Self::Remote(pid.to_binary().as_slice().into()))
+        } else {
+            None
+        }
+    }
+
+    /// The pid.
+    pub(crate) fn pid_term<'a>(&self, env: Env<'a>) -> Term<'a> {
+        match self {
+            Self::Local(pid) => pid.encode(env),
+            Self::Remote(bytes) => match env.binary_to_term(bytes) {
+                Some((pid, _)) => pid,
+                None => atoms::undefined().to_term(env),
+            },
+        }
+    }
+}
+
+/// Below this many bytes memory is taken from the VM without asking whether it has any: it could
+/// not go on without so little either.
+const SURE_ALLOCATION: usize = 64 << 10;
+/// The VM keeps binaries up to this size on the heap of a process or message.
+const HEAP_BINARY: usize = 64;
+
+/// Body bytes in memory of the VM, on their way to a process.
+pub(crate) struct Buffer(OwnedBinary);
+
+impl Buffer {
+    /// The binary. Only a short one is copied.
+    pub(crate) fn into_term(self, env: Env<'_>) -> Term<'_> {
+        if self.0.len() <= HEAP_BINARY {
+            encode::binary(env, &self.0)
+        } else {
+            Binary::from_owned(self.0, env).to_term(env)
+        }
+    }
+}
+
+impl BodyBuffer for Buffer {
+    fn allocate(len: usize) -> Option<Self> {
+        if len <= SURE_ALLOCATION {
+            return Some(Self(OwnedBinary::new(len)));
+        }
+        // A peer names this length. Allocating it directly would end the VM when memory is
+        // refused; growing reports it.
+        let mut binary = OwnedBinary::new(0);
+        binary.realloc(len).then_some(Self(binary))
+    }
+
+    fn as_slice(&self) -> &[u8] {
+        self.0.as_slice()
+    }
+
+    fn as_mut_slice(&mut self) -> &mut [u8] {
+        self.0.as_mut_slice()
+    }
+
+    fn resize(&mut self, len: usize) -> bool {
+        len == self.0.len() || self.0.realloc(len)
+    }
+}
+
+/// A binary of a process that stays where it is until it has been sent, however large.
+pub(crate) struct HeldBinary {
+    env: OwnedEnv,
+    term: SavedTerm,
+    len: usize,
+}
+
+impl HeldBinary {
+    /// Holds on to a binary of `caller_env`.
+    pub(crate) fn new<'a>(caller_env: Env<'a>, binary: Binary<'a>) -> Self {
+        let env = OwnedEnv::new();
+        let term = binary.to_term(caller_env);
+        let same_place = Binary::from_term(term)
+            .is_ok_and(|again| again.as_slice().as_ptr() == binary.as_slice().as_ptr());
+        let term = if same_place {
+            env.save(term)
+        } else {
+            // The bytes do not begin on a byte boundary: the VM would make an aligned copy each
+            // time they are looked at, so one copy is made for good.
+            env.run(|own| env.save(Term::from(NewBinary::from_slice(own, &binary))))
+        };
+        Self { env, term, len: binary.len() }
+    }
+}
+
+impl Payload for HeldBinary {
+    fn len(&self) -> usize {
+        self.len
+    }
+
+    fn with<R>(&self, read: impl FnOnce(&[u8]) -> R) -> R {
+        self.env.run(|env| match Binary::from_term(self.term.load(env)) {
+            Ok(binary) => read(binary.as_slice()),
+            Err(_) => read(&[]),
+        })
+    }
+}
+
+/// Delivers from a thread of ours: the connection's task, or the reaper.
+pub(crate) struct TaskSink {
+    env: OwnedEnv,
+    connection: LocalPid,
+}
+
+impl TaskSink {
+    /// For the connection of this process.
+    pub(crate) fn new(connection: LocalPid) -> Self {
+        Self { env: OwnedEnv::new(), connection }
+    }
+}
+
+impl Sink<Beam> for TaskSink {
+    fn reply(&mut self, caller: Caller, answer: Answer<Beam>) {
+        caller.answer(|env| encode::answer(env, answer));
+    }
+
+    fn inform(&mut self, caller: &Caller, status: u16, reason: &[u8], headers: &HeaderList) {
+        // A caller that died is found out by whoever answers it.
+        let _ = self.env.send_and_clear(&caller.pid, |env| {
+            (caller.reference_in(env), encode::inform(env, status, reason, headers))
+        });
+    }
+
+    fn send(&mut self, receiver: &Receiver, message: Message<Beam>) -> Result<(), Gone> {
+        let connection = self.connection;
+        let sent = match receiver {
+            Receiver::Local(pid) => {
+                self.env.send_and_clear(pid, |env| encode::message(env, connection, message))
+            }
+            Receiver::Remote(_) => self.env.send_and_clear(&connection, |env| {
+                encode::relay(env, receiver, encode::message(env, connection, message))
+            }),
+        };
+        sent.map_err(|_| Gone)
+    }
+
+    fn notify(&mut self, notice: Notice<Beam>) {
+        // The death of the connection's own process is noticed by its monitor.
+        let _ = self.env.send_and_clear(&self.connection, |env| encode::notice(env, notice));
+    }
+}
+
+/// Delivers from a native function, on a scheduler thread. The answer to the call itself is not
+/// sent but returned.
+pub(crate) struct CallSink<'a> {
+    env: Env<'a>,
+    connection: LocalPid,
+    own: Option<(LocalPid, Term<'a>)>,
+    answer: Option<Term<'a>>,
+    /// The own caller was sent an interim response: its answer must follow as a message too.
+    informed: bool,
+}
+
+impl<'a> CallSink<'a> {
+    /// For a call answered by `{reference, Answer}`.
+    pub(crate) fn of_call(env: Env<'a>, connection: LocalPid, reference: Term<'a>) -> Self {
+        Self { own: Some((env.pid(), reference)), ..Self::of_cast(env, connection) }
+    }
+
+    /// For an operation without answer.
+    pub(crate) fn of_cast(env: Env<'a>, connection: LocalPid) -> Self {
+        Self { env, connection, own: None, answer: None, informed: false }
+    }
+
+    /// What the native function returns: the answer, or `wait`.
+    pub(crate) fn finish(self) -> Term<'a> {
+        self.answer.unwrap_or_else(|| atoms::wait().to_term(self.env))
+    }
+
+    fn is_own(&self, caller: &Caller) -> bool {
+        self.own.is_some_and(|(pid, reference)| caller.is_named(pid, reference))
+    }
+}
+
+impl Sink<Beam> for CallSink<'_> {
+    fn reply(&mut self, caller: Caller, answer: Answer<Beam>) {
+        let answer = encode::answer(self.env, answer);
+        if self.is_own(&caller) && !self.informed {
+            self.answer = Some(answer);
+        } else {
+            let reference = caller.reference_in(self.env);
+            let _ = self.env.send(&caller.pid, (reference, answer));
+        }
+        caller.forget();
+    }
+
+    fn inform(&mut self, caller: &Caller, status: u16, reason: &[u8], headers: &HeaderList) {
+        self.informed |= self.is_own(caller);
+        let inform = encode::inform(self.env, status, reason, headers);
+        let _ = self.env.send(&caller.pid, (caller.reference_in(self.env), inform));
+    }
+
+    fn send(&mut self, receiver: &Receiver, message: Message<Beam>) -> Result<(), Gone> {
+        let message = encode::message(self.env, self.connection, message);
+        let sent = match receiver {
+            Receiver::Local(pid) => self.env.send(pid, message),
+            Receiver::Remote(_) => {
+                self.env.send(&self.connection, encode::relay(self.env, receiver, message))
+            }
+        };
+        sent.map_err(|_| Gone)
+    }
+
+    fn notify(&mut self, notice: Notice<Beam>) {
+        let _ = self.env.send(&self.connection, encode::notice(self.env, notice));
+    }
+}

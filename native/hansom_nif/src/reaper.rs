@@ -1,0 +1,88 @@
+//! The thread that does what a scheduler thread must not: take connections apart, and send what
+//! destructors leave unsaid.
+//!
+//! Whoever queues a job never waits. The thread is started with the first runtime and then stays:
+//! destructors run whenever the VM collects garbage, also while no runtime exists.
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::OnceLock;
+use std::time::Duration;
+use std::{io, mem, thread};
+
+use crossbeam_channel::{Receiver as Queue, Sender, unbounded};
+use hansom_engine::Command;
+use tokio::runtime::Runtime;
+
+use crate::atoms;
+use crate::conn::ConnHandle;
+use crate::notify::{Caller, Receiver, TaskSink};
+
+/// The queue has no bound of its own: there are never more jobs than there are callers,
+/// connections and receivers.
+static JOBS: OnceLock<Sender<Job>> = OnceLock::new();
+
+/// What can be left to the reaper.
+pub(crate) enum Job {
+    /// Tell a caller that its answer will not come.
+    Unanswered(Caller),
+    /// Close a connection for good, then answer `ok`.
+    ShutDown(ConnHandle, Option<Caller>),
+    /// Tell a connection that one of its receivers died.
+    ReceiverGone(ConnHandle, Receiver),
+    /// Stop a runtime within so much time, then tell who waits for it.
+    StopRuntime(Runtime, Duration, Option<Caller>),
+}
+
+/// Starts the thread, unless it runs.
+pub(crate) fn start() -> io::Result<()> {
+    if JOBS.get().is_some() {
+        return Ok(());
+    }
+    let (sender, jobs) = unbounded();
+    thread::Builder::new().name("hansom-reaper".into()).spawn(move || run(&jobs))?;
+    // Of two threads started at once the one whose queue is refused ends by itself.
+    let _ = JOBS.set(sender);
+    Ok(())
+}
+
+/// Leaves `job` to the thread.
+pub(crate) fn push(job: Job) {
+    let refused = match JOBS.get() {
+        Some(jobs) => jobs.send(job).err().map(|error| error.into_inner()),
+        None => Some(job),
+    };
+    // Dropping it would come back here. There is no job without a thread to do it: the first
+    // runtime starts it, and it never ends.
+    mem::forget(refused);
+}
+
+fn run(jobs: &Queue<Job>) {
+    for job in jobs {
+        // A job that panics was one connection's; the next one is another's.
+        let _ = catch_unwind(AssertUnwindSafe(|| perform(job)));
+    }
+}
+
+fn perform(job: Job) {
+    match job {
+        Job::Unanswered(caller) => drop(caller),
+        Job::ShutDown(handle, caller) => {
+            // Death without a reason given is a kill.
+            handle.fate.seal(atoms::killed());
+            handle.connection.shut_down(&mut TaskSink::new(handle.pid));
+            if let Some(caller) = caller {
+                caller.answer(|env| atoms::ok().to_term(env));
+            }
+        }
+        Job::ReceiverGone(handle, receiver) => {
+            let mut sink = TaskSink::new(handle.pid);
+            handle.connection.submit(Command::ReceiverGone { receiver }, &mut sink);
+        }
+        Job::StopRuntime(runtime, deadline, caller) => {
+            runtime.shutdown_timeout(deadline);
+            if let Some(caller) = caller {
+                caller.answer(|env| atoms::stopped().to_term(env));
+            }
+        }
+    }
+}

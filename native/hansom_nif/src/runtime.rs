@@ -1,0 +1,147 @@
+//! The one tokio runtime of a node: started and stopped by a process, which owns it.
+//!
+//! It is kept in a static and not in a resource, because a runtime must not be dropped where
+//! resources are, on a scheduler thread: dropping one waits for its threads.
+
+use std::io;
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::{OnceLock, PoisonError, RwLock};
+use std::time::Duration;
+
+use rustler::{Encoder, Env, LocalPid, Monitor, Resource, ResourceArc, Term};
+use tokio::runtime::{Builder, Handle, Runtime};
+
+use crate::notify::Caller;
+use crate::reaper::{self, Job};
+use crate::{atoms, encode};
+
+static RUNNING: RwLock<Option<Running>> = RwLock::new(None);
+
+/// How long a runtime gets to stop whose owner died.
+const ORPHAN_DEADLINE: Duration = Duration::from_secs(1);
+
+/// The first handle ever made. The VM does not unload a library while a resource with a
+/// destructor lives, so this one keeps it mapped for as long as threads of ours may run in it:
+/// for ever.
+static ANCHOR: OnceLock<ResourceArc<RuntimeHandle>> = OnceLock::new();
+
+struct Running {
+    runtime: Runtime,
+    number: u64,
+    owner: LocalPid,
+    threads: usize,
+}
+
+/// What Erlang holds of a runtime: its number.
+pub(crate) struct RuntimeHandle {
+    number: u64,
+}
+
+#[rustler::resource_impl]
+impl Resource for RuntimeHandle {
+    /// Registered although there is nothing to destroy: see [`ANCHOR`].
+    fn destructor(self, _env: Env<'_>) {}
+
+    fn down<'a>(&'a self, _env: Env<'a>, _pid: LocalPid, _monitor: Monitor) {
+        stop_orphan(self.number);
+    }
+}
+
+/// The running runtime.
+pub(crate) fn handle() -> Option<Handle> {
+    let running = RUNNING.read().unwrap_or_else(PoisonError::into_inner);
+    running.as_ref().map(|running| running.runtime.handle().clone())
+}
+
+/// The number of threads of the running runtime.
+pub(crate) fn threads() -> usize {
+    let running = RUNNING.read().unwrap_or_else(PoisonError::into_inner);
+    running.as_ref().map_or(0, |running| running.threads)
+}
+
+/// `runtime_start(Threads) -> {ok, Runtime} | {error, already_started | Posix}`.
+///
+/// On a dirty scheduler, because starting threads takes tens of microseconds each.
+#[rustler::nif(schedule = "DirtyIo")]
+fn runtime_start(env: Env<'_>, threads: usize) -> Term<'_> {
+    static NUMBER: AtomicU64 = AtomicU64::new(1);
+
+    let runtime = match reaper::start().and_then(|()| build(threads)) {
+        Ok(runtime) => runtime,
+        Err(error) => return encode::error_tuple(env, &error.into()),
+    };
+    let number = NUMBER.fetch_add(1, Ordering::Relaxed);
+    let owner = env.pid();
+    let unwanted = {
+        let mut running = RUNNING.write().unwrap_or_else(PoisonError::into_inner);
+        match &*running {
+            Some(other) if other.owner.is_alive(env) => Err(runtime),
+            // The owner of the runtime before may have died only just now.
+            _ => Ok(running.replace(Running { runtime, number, owner, threads })),
+        }
+    };
+    match unwanted {
+        Err(refused) => {
+            refused.shutdown_background();
+            env.error_tuple(atoms::already_started())
+        }
+        Ok(orphan) => {
+            if let Some(orphan) = orphan {
+                reaper::push(Job::StopRuntime(orphan.runtime, ORPHAN_DEADLINE, None));
+            }
+            let handle = ResourceArc::new(RuntimeHandle { number });
+            let started = (atoms::ok(), &handle).encode(env);
+            if env.monitor(&handle, &owner).is_none() {
+                stop_orphan(number);
+            }
+            ANCHOR.get_or_init(|| handle);
+            started
+        }
+    }
+}
+
+/// `runtime_stop(Runtime, Ref, DeadlineMs) -> ok`; `{Ref, stopped}` follows when its threads are
+/// gone, or the deadline has passed.
+#[rustler::nif]
+fn runtime_stop<'a>(
+    env: Env<'a>,
+    handle: ResourceArc<RuntimeHandle>,
+    reference: Term<'a>,
+    deadline_ms: u64,
+) -> Term<'a> {
+    let caller = env.pid();
+    match take(handle.number) {
+        Some(runtime) => reaper::push(Job::StopRuntime(
+            runtime,
+            Duration::from_millis(deadline_ms),
+            Some(Caller::name(caller, reference)),
+        )),
+        None => {
+            let _ = env.send(&caller, (reference, atoms::stopped()));
+        }
+    }
+    atoms::ok().to_term(env)
+}
+
+/// Takes the runtime of this number away from everybody.
+fn take(number: u64) -> Option<Runtime> {
+    let mut running = RUNNING.write().unwrap_or_else(PoisonError::into_inner);
+    running.take_if(|running| running.number == number).map(|running| running.runtime)
+}
+
+fn stop_orphan(number: u64) {
+    if let Some(runtime) = take(number) {
+        reaper::push(Job::StopRuntime(runtime, ORPHAN_DEADLINE, None));
+    }
+}
+
+fn build(threads: usize) -> io::Result<Runtime> {
+    let started = AtomicUsize::new(0);
+    // Of tokio's drivers only I/O and time are compiled in: signals and child processes are the
+    // VM's.
+    Builder::new_multi_thread()
+        .worker_threads(threads.max(1))
+        .thread_name_fn(move || format!("hansom-{}", 1 + started.fetch_add(1, Ordering::Relaxed)))
+        .enable_all()
+        .build()
+}
