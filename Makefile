@@ -25,8 +25,8 @@ setup:
 
 demo: build origin
 	mkdir -p _build/demo
-	$(ERLC) -Werror -o _build/demo docs/demo/*.erl
-	HANSOM_ORIGIN=$(ORIGIN) erl -noinput -pa $(EBIN) _build/demo -s hansom_demo main
+	$(ERLC) -Werror -o _build/demo docs/demo/*.erl test/support/hansom_servers.erl
+	HANSOM_ORIGIN=$(ORIGIN) erl -noinput -pa $(EBIN) -pa _build/demo -s hansom_demo main
 
 test:
 	HANSOM_ORIGIN=$(ORIGIN) sh test/run.sh
@@ -37,8 +37,8 @@ lint:
 # Compare with hackney: HACKNEY_LIBS=dir:dir make bench (bench/README.md).
 bench: build origin
 	mkdir -p _build/bench
-	$(ERLC) -Werror -o _build/bench bench/*.erl
-	HANSOM_ORIGIN=$(ORIGIN) erl -noinput -pa $(EBIN) _build/bench \
+	$(ERLC) -Werror +debug_info -o _build/bench bench/*.erl test/support/hansom_servers.erl
+	HANSOM_ORIGIN=$(ORIGIN) erl -noinput -pa $(EBIN) -pa _build/bench \
 	    $(foreach dir,$(subst :, ,$(HACKNEY_LIBS)),-pa $(dir)) -s hansom_bench main
 
 clean:
