@@ -18,6 +18,8 @@
 -behaviour(gen_statem).
 
 -export([start_link/1]).
+%% The body of a process of its own.
+-export([exit_prepared/1]).
 -export([init/1, callback_mode/0, handle_event/4, terminate/3, code_change/4, format_status/1]).
 
 %% How long a closed connection of a pool answers calls that were already on their way.
@@ -103,7 +105,7 @@ terminate(Reason, _State, _Data) ->
 
 %% TLS options may hold keys and passwords, which have no place in a log.
 format_status(#{data := #data{target = Target} = Data} = Status) ->
-    Status#{data := Data#data{target = Target#{ssl_options := redacted}}};
+    Status#{data := Data#data{target = Target#{ssl_options := [redacted]}}};
 format_status(Status) ->
     Status.
 
@@ -332,12 +334,16 @@ dialled({error, _} = Error, From, closed, Data) ->
 
 %% TLS options may name files and encrypted keys, which take a while to read.
 prepare(#{transport := tls}, Prepare, Entry, #data{pending = Pending} = Data) ->
-    {_, Monitor} = spawn_monitor(fun() -> exit({prepared, Prepare()}) end),
+    {_, Monitor} = spawn_monitor(?MODULE, exit_prepared, [Prepare]),
     Data#data{pending = Pending#{Monitor => Entry}};
 prepare(_Target, Prepare, Entry, #data{pending = Pending} = Data) ->
     Ref = make_ref(),
     self() ! {Ref, {prepared, Prepare()}},
     Data#data{pending = Pending#{Ref => Entry}}.
+
+-spec exit_prepared(fun(() -> term())) -> no_return().
+exit_prepared(Prepare) ->
+    exit({prepared, Prepare()}).
 
 prepared({ok, Dial}, {prepare_dial, From, Origin}, Data) ->
     submit({connect, Dial}, {dial, From, Origin}, Data);

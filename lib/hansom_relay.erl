@@ -143,7 +143,7 @@ operation(Operation, Entry) ->
 -spec submit(fun((reference()) -> term())) -> reference().
 submit(Submit) ->
     Ref = make_ref(),
-    case Submit(Ref) of
+    _ = case Submit(Ref) of
         wait -> ok;
         %% Only when the engine has been stopped under a connection that is alive.
         noproc -> self() ! {Ref, {error, closed}};

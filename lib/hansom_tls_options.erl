@@ -205,20 +205,14 @@ is_made_by(_Origin, _Module, _Prefix) -> false.
 
 %% Only HTTP/1.1 is spoken, so nothing else is offered. A list of `protocols' stands for an
 %% ALPN list and replaces the user's unless it stands for none.
-alpn(Map, ConnectOptions, true = _Final) ->
-    case offered(Map) of
-        none -> of_protocols(connect_protocols(ConnectOptions));
-        Offered -> Offered
-    end;
-alpn(Map, ConnectOptions, false) ->
+alpn(Map, ConnectOptions, Final) ->
+    Offered = offered(Map),
     Lists = [maps:get(protocols, Map, []), connect_protocols(ConnectOptions)],
     case [Protocols || Protocols <- Lists, names_alpn(Protocols)] of
+        _ when Final, Offered =/= none -> Offered;
         [Protocols | _] -> of_protocols(Protocols);
-        [] ->
-            case offered(Map) of
-                none -> [];
-                Offered -> Offered
-            end
+        [] when Offered =:= none -> [];
+        [] -> Offered
     end.
 
 connect_protocols(ConnectOptions) ->
@@ -238,7 +232,6 @@ names_alpn(Protocols) ->
     throw({refused, {protocols, Protocols}}).
 
 of_protocols(Protocols) ->
-    _ = names_alpn(Protocols),
     case lists:member(http1, Protocols) orelse lists:member(http11, Protocols) of
         true -> [<<"http/1.1">>];
         false -> []
