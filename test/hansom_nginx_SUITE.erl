@@ -238,7 +238,7 @@ tls_01_client_certificate(Config) ->
     [begin
          Pid = secure(mutual, More ++ [{versions, [Version]}], Config),
          {ok, 200, Headers} = get(Pid, <<"/hello.txt">>),
-         ?assertMatch({match, _}, re:run(header(<<"Client-Subject">>, Headers), "CN=client Peer cert")),
+         ?assertMatch({match, _}, re:run(header(<<"Client-Subject">>, Headers), "CN=hansom test client")),
          ?assertEqual({ok, <<"hello, world">>}, ?CONN:body(Pid))
      end || More <- [Identity, Files], Version <- ['tlsv1.2', 'tlsv1.3']],
     %% nginx says over HTTP that it wanted one.

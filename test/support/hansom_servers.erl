@@ -8,7 +8,6 @@
 
 -export([nginx/0, httpbin/0, origin/0, stop/1]).
 -export([find/1, missing/1, root/0]).
--export([certificates/0]).
 
 -define(DEADLINE, 15000).
 
@@ -21,7 +20,9 @@
 
 -type server() :: #{pid := pid(), dir := file:filename(),
                     ports := #{atom() => inet:port_number()},
+                    %% The authority of the server's certificate and of the client's.
                     cacerts := [public_key:der_encoded()],
+                    %% A client certificate, as options of ssl; also in client.pem and client-key.pem of dir.
                     client := [{cert | key, term()}]}.
 -export_type([server/0]).
 
@@ -40,12 +41,11 @@
 nginx() ->
     {ok, Program} = find(nginx),
     Dir = temporary_dir("nginx"),
-    Server = certificates(),
-    ok = write_certificates(Dir, Server),
+    ok = certificates(Dir),
     ok = filelib:ensure_path(filename:join(Dir, "www/dav")),
-    nginx(Program, Dir, Server, 5).
+    nginx(Program, Dir, 5).
 
-nginx(Program, Dir, #{cacerts := Roots, client := Client} = Certificates, Tries) ->
+nginx(Program, Dir, Tries) ->
     Names = [http, https, tls12, tls13, mutual, expiring, last],
     Ports = maps:from_list(lists:zip(Names, free_ports(length(Names)))),
     Config = filename:join(Dir, "nginx.conf"),
@@ -54,10 +54,10 @@ nginx(Program, Dir, #{cacerts := Roots, client := Client} = Certificates, Tries)
     Pid = start(?GUARDED(Program, Args), []),
     case await_listening(Pid, maps:values(Ports)) of
         ok ->
-            #{pid => Pid, dir => Dir, ports => Ports, cacerts => Roots, client => Client};
+            described(Pid, Dir, Ports);
         {error, _} when Tries > 1 ->
             %% Somebody else may have taken one of the ports in between.
-            nginx(Program, Dir, Certificates, Tries - 1);
+            nginx(Program, Dir, Tries - 1);
         {error, Reason} ->
             {ok, Log} = file:read_file(filename:join(Dir, "error.log")),
             error({nginx, Reason, unicode:characters_to_list(Log)})
@@ -97,7 +97,7 @@ nginx_config(Dir, Ports) ->
      Tls(https, ""),
      Tls(tls12, "    ssl_protocols TLSv1.2;\n"),
      Tls(tls13, "    ssl_protocols TLSv1.3;\n"),
-     Tls(mutual, ["    ssl_client_certificate ", Dir, "/client-ca.pem;\n    ssl_verify_client on;\n"]),
+     Tls(mutual, ["    ssl_client_certificate ", Dir, "/ca.pem;\n    ssl_verify_client on;\n"]),
      Plain(expiring, "    keepalive_timeout 300ms;\n"),
      Plain(last, "    keepalive_requests 2;\n"),
      "}\n"].
@@ -126,14 +126,12 @@ httpbin() ->
 origin() ->
     {ok, Program} = find(origin),
     Dir = temporary_dir("origin"),
-    Certificates = #{cacerts := Roots, client := Client} = certificates(),
-    ok = write_certificates(Dir, Certificates),
+    ok = certificates(Dir),
     %% It watches its standard input itself.
     Pid = start({Program, ["serve", "--http", "127.0.0.1:0", "--https", "127.0.0.1:0", "--certs", Dir]},
                 ["^http .*:([0-9]+)$", "^https .*:([0-9]+)$", "^(ready)$"]),
     [Http, Https, "ready"] = await_lines(Pid),
-    #{pid => Pid, dir => Dir, ports => #{http => list_to_integer(Http), https => list_to_integer(Https)},
-      cacerts => Roots, client => Client}.
+    described(Pid, Dir, #{http => list_to_integer(Http), https => list_to_integer(Https)}).
 
 %% @doc Tells a server to end and removes its files.
 -spec stop(#{pid := pid(), _ => _}) -> ok.
@@ -195,44 +193,24 @@ root(Dir) ->
 
 %% Certificates
 
-%% @doc A server certificate for `localhost' and 127.0.0.1, a client certificate, and the
-%% authorities of both, made for this run.
--spec certificates() -> map().
-certificates() ->
-    Names = {'Extension', {2, 5, 29, 17}, false,
-             [{dNSName, "localhost"}, {iPAddress, <<127, 0, 0, 1>>}]},
-    %% The default digest of these test chains is SHA-1, which TLS stacks refuse by now.
-    Common = [{key, {namedCurve, secp256r1}}, {digest, sha256}],
-    Chain = fun(Extensions) ->
-                    #{root => Common, intermediates => [Common], peer => [{extensions, Extensions} | Common]}
-            end,
-    #{server_config := Server, client_config := Client} =
-        public_key:pkix_test_data(#{server_chain => Chain([Names]), client_chain => Chain([])}),
-    #{server => Server, client => [Entry || {Name, _} = Entry <- Client, Name =:= cert orelse Name =:= key],
-      client_config => Client,
-      cacerts => proplists:get_value(cacerts, Client)}.
-
-%% The authorities given to a peer are those it needs to trust the other side, and the
-%% intermediate ones of its own chain.
-write_certificates(Dir, #{server := Server, client_config := Client}) ->
-    Pem = fun(Name, Entries) ->
-                  file:write_file(filename:join(Dir, Name),
-                                  public_key:pem_encode([{Type, Der, not_encrypted} || {Type, Der} <- Entries]))
-          end,
-    Certificate = fun(Der) -> {'Certificate', Der} end,
-    Own = proplists:get_value(cert, Server),
-    ok = Pem("server.pem", [Certificate(Der) || Der <- [Own | issuers(Own, proplists:get_value(cacerts, Server))]]),
-    ok = Pem("server-key.pem", [proplists:get_value(key, Server)]),
-    ok = Pem("ca.pem", [Certificate(Der) || Der <- proplists:get_value(cacerts, Client)]),
-    ok = Pem("client-ca.pem", [Certificate(Der) || Der <- proplists:get_value(cacerts, Server)]),
-    ok = Pem("client.pem", [Certificate(Der) || Der <- [proplists:get_value(cert, Client)]]),
-    Pem("client-key.pem", [proplists:get_value(key, Client)]).
-
-issuers(Der, Known) ->
-    case [Issuer || Issuer <- Known, public_key:pkix_is_issuer(Der, Issuer), Issuer =/= Der] of
-        [Issuer | _] -> [Issuer | issuers(Issuer, Known)];
-        [] -> []
+%% The bundled origin makes them: `server.pem' for localhost and 127.0.0.1, `client.pem', and the authority of both,
+%% `ca.pem'.
+certificates(Dir) ->
+    {ok, Program} = find(origin),
+    Port = open_port({spawn_executable, Program}, [{args, ["certs", Dir]}, exit_status, hide, stderr_to_stdout]),
+    receive {Port, {exit_status, Status}} -> 0 = Status, ok
+    after ?DEADLINE -> error(no_certificates)
     end.
+
+described(Pid, Dir, Ports) ->
+    Pem = fun(Name) ->
+                  {ok, Text} = file:read_file(filename:join(Dir, Name)),
+                  [{Type, Der} || {Type, Der, not_encrypted} <- public_key:pem_decode(Text)]
+          end,
+    [{'Certificate', Root}] = Pem("ca.pem"),
+    [{'Certificate', Client}] = Pem("client.pem"),
+    [Key] = Pem("client-key.pem"),
+    #{pid => Pid, dir => Dir, ports => Ports, cacerts => [Root], client => [{cert, Client}, {key, Key}]}.
 
 %% Processes of the operating system
 
