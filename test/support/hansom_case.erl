@@ -18,7 +18,7 @@
 -export([request/1, request/2, exchange/1, exchange/2, state/1, is_state/2, is_gone/1, monitor_exit/1]).
 -export([await/1, async/1, result/1, result/2, process/0, run_in/2, kill/1]).
 -export([payload/1, payloads/1, body_of/1, no_message/0, flush_to/1]).
--export([wait_for/1, descriptors/0, hold/1]).
+-export([wait_for/1, descriptors/0, affordable/1, hold/1]).
 -export([response/1, response/2, chunked/1, pieces/1]).
 
 -define(DEADLINE, 5000).
@@ -324,6 +324,21 @@ is_socket(Path) ->
     case file:read_link(Path) of
         {ok, "socket:" ++ _} -> true;
         _ -> false
+    end.
+
+%% @doc As many connections as asked for, or fewer where the limit of open files is low:
+%% both ends are in this process.
+affordable(Count) ->
+    {ok, File} = file:open("/proc/self/limits", [read, binary]),
+    Limits = read_lines(File),
+    ok = file:close(File),
+    {match, [Limit]} = re:run(Limits, "Max open files +([0-9]+)", [{capture, all_but_first, list}]),
+    min(Count, (list_to_integer(Limit) - 200) div 3).
+
+read_lines(File) ->
+    case file:read_line(File) of
+        {ok, Line} -> [Line | read_lines(File)];
+        eof -> []
     end.
 
 %% Responses

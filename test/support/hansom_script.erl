@@ -24,7 +24,7 @@
 %% </ul>
 -module(hansom_script).
 
--export([serve/1, serve_each/1, serve_on/3, port/1, stop/1, connections/1]).
+-export([serve/1, serve_each/1, serve_on/3, port/1, stop/1, connections/1, peers/1]).
 -export([accept/1, step/2, continue/1, arrived/2, received/1, requests/1, outcome/1, progress/1,
          await_closed/1, await_script/1, socket_info/1]).
 -export([refused_port/0]).
@@ -77,6 +77,10 @@ stop(Server) ->
 %% @doc How many connections have been accepted so far.
 -spec connections(server()) -> non_neg_integer().
 connections(Server) -> call(Server, connections).
+
+%% @doc How many processes the server has for the connections it accepted.
+-spec peers(server()) -> non_neg_integer().
+peers(Server) -> call(Server, peers).
 
 %% @doc The next accepted connection not yet handed out.
 -spec accept(server()) -> peer().
@@ -205,6 +209,9 @@ server_loop(#{scripts := Scripts, count := Count, ready := Ready, waiting := Wai
             server_loop(State);
         {From, connections} ->
             From ! {From, Count},
+            server_loop(State);
+        {From, peers} ->
+            From ! {From, 2 * length(Peers)},
             server_loop(State);
         {'EXIT', Parent, Reason} ->
             exit_all(Peers, Reason);
