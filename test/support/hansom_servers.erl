@@ -196,7 +196,10 @@ root(Dir) ->
 %% The bundled origin makes them: `server.pem' for localhost and 127.0.0.1, `client.pem', and the authority of both,
 %% `ca.pem'.
 certificates(Dir) ->
-    {ok, Program} = find(origin),
+    Program = case find(origin) of
+                  {ok, Path} -> Path;
+                  missing -> error("the bundled origin is not built: `make origin' builds it")
+              end,
     Port = open_port({spawn_executable, Program}, [{args, ["certs", Dir]}, exit_status, hide, stderr_to_stdout]),
     receive {Port, {exit_status, Status}} -> 0 = Status, ok
     after ?DEADLINE -> error(no_certificates)
