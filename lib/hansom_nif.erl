@@ -18,8 +18,8 @@
        call/3, cast/2, cancel/3]).
 -on_load(load/0).
 
--opaque runtime() :: reference().
-%% The handle of the node's runtime.
+-opaque runtime() :: pos_integer().
+%% Names a runtime of this node.
 
 -type answer() :: ok | done | undefined | list()
                 | {ok, binary()} | {ok, tuple()}

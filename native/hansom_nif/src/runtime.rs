@@ -20,25 +20,28 @@ static RUNNING: RwLock<Option<Running>> = RwLock::new(None);
 /// How long a runtime gets to stop whose owner died.
 const ORPHAN_DEADLINE: Duration = Duration::from_secs(1);
 
-/// The first handle ever made. The VM does not unload a library while a resource with a
+/// The first resource ever made. The VM does not unload a library while a resource with a
 /// destructor lives, so this one keeps it mapped for as long as threads of ours may run in it:
 /// for ever.
-static ANCHOR: OnceLock<ResourceArc<RuntimeHandle>> = OnceLock::new();
+static ANCHOR: OnceLock<ResourceArc<Ownership>> = OnceLock::new();
 
 struct Running {
     runtime: Runtime,
+    /// What Erlang knows it by. A number outlives the module being loaded again, which a resource
+    /// would not.
     number: u64,
     owner: LocalPid,
     threads: usize,
+    _ownership: ResourceArc<Ownership>,
 }
 
-/// What Erlang holds of a runtime: its number.
-pub(crate) struct RuntimeHandle {
+/// Monitors the process a runtime belongs to.
+struct Ownership {
     number: u64,
 }
 
 #[rustler::resource_impl]
-impl Resource for RuntimeHandle {
+impl Resource for Ownership {
     /// Registered although there is nothing to destroy: see [`ANCHOR`].
     fn destructor(self, _env: Env<'_>) {}
 
@@ -72,30 +75,30 @@ fn runtime_start(env: Env<'_>, threads: usize) -> Term<'_> {
     };
     let number = NUMBER.fetch_add(1, Ordering::Relaxed);
     let owner = env.pid();
-    let unwanted = {
+    let ownership = ResourceArc::new(Ownership { number });
+    ANCHOR.get_or_init(|| ownership.clone());
+    let started = Running { runtime, number, owner, threads, _ownership: ownership.clone() };
+    let replaced = {
         let mut running = RUNNING.write().unwrap_or_else(PoisonError::into_inner);
         match &*running {
-            Some(other) if other.owner.is_alive(env) => Err(runtime),
+            Some(other) if other.owner.is_alive(env) => Err(started),
             // The owner of the runtime before may have died only just now.
-            _ => Ok(running.replace(Running { runtime, number, owner, threads })),
+            _ => Ok(running.replace(started)),
         }
     };
-    match unwanted {
+    match replaced {
         Err(refused) => {
-            refused.shutdown_background();
+            refused.runtime.shutdown_background();
             env.error_tuple(atoms::already_started())
         }
         Ok(orphan) => {
             if let Some(orphan) = orphan {
                 reaper::push(Job::StopRuntime(orphan.runtime, ORPHAN_DEADLINE, None));
             }
-            let handle = ResourceArc::new(RuntimeHandle { number });
-            let started = (atoms::ok(), &handle).encode(env);
-            if env.monitor(&handle, &owner).is_none() {
+            if env.monitor(&ownership, &owner).is_none() {
                 stop_orphan(number);
             }
-            ANCHOR.get_or_init(|| handle);
-            started
+            (atoms::ok(), number).encode(env)
         }
     }
 }
@@ -103,14 +106,9 @@ fn runtime_start(env: Env<'_>, threads: usize) -> Term<'_> {
 /// `runtime_stop(Runtime, Ref, DeadlineMs) -> ok`; `{Ref, stopped}` follows when its threads are
 /// gone, or the deadline has passed.
 #[rustler::nif]
-fn runtime_stop<'a>(
-    env: Env<'a>,
-    handle: ResourceArc<RuntimeHandle>,
-    reference: Term<'a>,
-    deadline_ms: u64,
-) -> Term<'a> {
+fn runtime_stop<'a>(env: Env<'a>, number: u64, reference: Term<'a>, deadline_ms: u64) -> Term<'a> {
     let caller = env.pid();
-    match take(handle.number) {
+    match take(number) {
         Some(runtime) => reaper::push(Job::StopRuntime(
             runtime,
             Duration::from_millis(deadline_ms),
