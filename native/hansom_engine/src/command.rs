@@ -72,6 +72,8 @@ pub enum Command<H: Host> {
     FinishBody {
         /// Who waits.
         caller: H::Caller,
+        /// Fields to send after it (RFC 9110, section 6.5); none if empty.
+        trailers: HeaderList,
     },
     /// Answer status and header fields of the response to a request sent in pieces.
     StartResponse {
@@ -88,8 +90,12 @@ pub enum Command<H: Host> {
         /// Who waits.
         caller: H::Caller,
     },
-    /// Deliver one more message of a response that is pulled.
-    StreamNext,
+    /// Deliver one more message of a response that is pulled: of the oldest one, among those of
+    /// `receiver` if that is given. HTTP/1.1 has only one and does not ask whose it is.
+    StreamNext {
+        /// Who pulls.
+        receiver: Option<H::Receiver>,
+    },
     /// Stop delivering messages; the rest of the body is read as a synchronous one.
     StopAsync {
         /// Who waits.
@@ -107,8 +113,69 @@ pub enum Command<H: Host> {
     },
     /// Allow a pushed response to deliver this many more bytes before asking again.
     Grant {
+        /// Whose responses: those of every receiver if `None`.
+        receiver: Option<H::Receiver>,
         /// Bytes.
         bytes: u64,
+    },
+    /// Open a stream of the handler's own on an HTTP/2 connection, full duplex. The handler gets a
+    /// [`Message::Stream`](crate::Message::Stream) for whatever happens on it.
+    OpenStream {
+        /// Who waits for [`Answer::Stream`](crate::Answer::Stream).
+        caller: H::Caller,
+        /// The head; its content is [`Content::Stream`].
+        request: Request<H::Payload>,
+        /// Who gets the messages.
+        handler: H::Receiver,
+        /// The window reopens only by [`Command::StreamConsume`], instead of as data is delivered.
+        manual: bool,
+    },
+    /// Send data on a stream of one's own; answered when flow control has let it pass.
+    StreamSend {
+        /// Who waits.
+        caller: H::Caller,
+        /// The stream.
+        stream: u64,
+        /// The bytes, possibly none.
+        data: Content<H::Payload>,
+        /// Nothing follows.
+        end: bool,
+    },
+    /// Send trailers on a stream of one's own, which ends the request.
+    StreamTrailers {
+        /// Who waits.
+        caller: H::Caller,
+        /// The stream.
+        stream: u64,
+        /// The fields.
+        trailers: HeaderList,
+    },
+    /// Reopen the window of a stream whose flow control is manual.
+    StreamConsume {
+        /// The stream.
+        stream: u64,
+        /// Bytes the handler is done with.
+        bytes: u64,
+    },
+    /// Reset a stream of one's own. Answered `Ok` whatever has become of it.
+    StreamCancel {
+        /// Who waits.
+        caller: H::Caller,
+        /// The stream.
+        stream: u64,
+        /// The error code, e.g. 8 for `CANCEL`.
+        code: u32,
+    },
+    /// Answer the protocol spoken.
+    Protocol {
+        /// Who waits.
+        caller: H::Caller,
+    },
+    /// A process that sent requests is dead: its uploads and unread responses on a connection of
+    /// many streams are reset.
+    ProcessGone {
+        /// The dead process.
+        process: H::Process,
     },
     /// A receiver of messages is dead: stop its transfer.
     ReceiverGone {
@@ -199,7 +266,12 @@ impl<H: Host> Command<H> {
             | Self::RequestAsync { caller, .. }
             | Self::SendHeaders { caller, .. }
             | Self::SendChunk { caller, .. }
-            | Self::FinishBody { caller }
+            | Self::FinishBody { caller, .. }
+            | Self::OpenStream { caller, .. }
+            | Self::StreamSend { caller, .. }
+            | Self::StreamTrailers { caller, .. }
+            | Self::StreamCancel { caller, .. }
+            | Self::Protocol { caller }
             | Self::StartResponse { caller }
             | Self::Body { caller }
             | Self::StreamBody { caller }
@@ -217,7 +289,9 @@ impl<H: Host> Command<H> {
             | Self::Reuse { caller }
             | Self::Close { caller }
             | Self::Cancel { caller, .. } => Some(caller),
-            Self::StreamNext
+            Self::StreamNext { .. }
+            | Self::StreamConsume { .. }
+            | Self::ProcessGone { .. }
             | Self::Grant { .. }
             | Self::ReceiverGone { .. }
             | Self::WatchIdle
@@ -234,7 +308,12 @@ impl<H: Host> Command<H> {
             | Self::RequestAsync { caller, .. }
             | Self::SendHeaders { caller, .. }
             | Self::SendChunk { caller, .. }
-            | Self::FinishBody { caller }
+            | Self::FinishBody { caller, .. }
+            | Self::OpenStream { caller, .. }
+            | Self::StreamSend { caller, .. }
+            | Self::StreamTrailers { caller, .. }
+            | Self::StreamCancel { caller, .. }
+            | Self::Protocol { caller }
             | Self::StartResponse { caller }
             | Self::Body { caller }
             | Self::StreamBody { caller }
@@ -252,7 +331,9 @@ impl<H: Host> Command<H> {
             | Self::Reuse { caller }
             | Self::Close { caller }
             | Self::Cancel { caller, .. } => H::same_caller(caller, target),
-            Self::StreamNext
+            Self::StreamNext { .. }
+            | Self::StreamConsume { .. }
+            | Self::ProcessGone { .. }
             | Self::Grant { .. }
             | Self::ReceiverGone { .. }
             | Self::WatchIdle
@@ -267,6 +348,7 @@ impl<H: Host> Command<H> {
             Self::Request { .. }
                 | Self::RequestAsync { .. }
                 | Self::SendHeaders { .. }
+                | Self::OpenStream { .. }
                 | Self::Probe { .. }
         )
     }
@@ -304,8 +386,27 @@ pub struct RequestOptions {
     pub recv_timeout: Option<Option<Duration>>,
     /// Tell the caller of interim responses.
     pub inform: bool,
-    /// Undo the content coding when the whole body is read.
+    /// Undo the content coding when the whole body is read. Without effect on HTTP/2 and HTTP/3.
     pub auto_decompress: bool,
+    /// How long a body may wait for the peer's flow control; `None` is the connection's own value.
+    /// For HTTP/2 and HTTP/3.
+    pub send_timeout: Option<SendTimeout>,
+    /// Deliver the trailer section of an asynchronous response.
+    pub trailers: bool,
+    /// Deliver interim responses over HTTP/2 and HTTP/3 as over HTTP/1.1, where `inform` alone is
+    /// without effect on them.
+    pub interim: bool,
+}
+
+/// How long a body may wait for the peer's flow control.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum SendTimeout {
+    /// So long.
+    After(Duration),
+    /// For ever.
+    Infinite,
+    /// Not at all: what is sent is kept, and refused once more than 1 MiB waits.
+    Never,
 }
 
 /// How the messages of an asynchronous response are paced.

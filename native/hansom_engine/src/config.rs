@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use crate::command::SendTimeout;
 use crate::transport::{SocketOption, TlsClient};
 
 /// What to dial. Durations that are `None` are infinite.
@@ -20,8 +21,12 @@ pub struct Dial {
     pub tls: Option<Arc<TlsClient>>,
     /// The name or address the certificate must be for.
     pub server_name: String,
-    /// From name look-up to the end of the TLS handshake. Default 8 s.
+    /// From name look-up to the end of the TLS handshake. Default 8 s. The first exchange of
+    /// HTTP/2 settings may take as long again.
     pub connect_timeout: Option<Duration>,
+    /// Speak HTTP/2 over plain TCP or a Unix domain socket without asking (RFC 9113, section 3.3).
+    /// Default false. With TLS the protocol is what the handshake agreed on.
+    pub h2c: bool,
 }
 
 /// How a connection behaves. Durations that are `None` are infinite.
@@ -50,6 +55,54 @@ pub struct Config {
     /// How many bytes a pushed response may deliver before its receiver is looked at. Default
     /// 8 MiB.
     pub push_allowance: u64,
+    /// HTTP/2.
+    pub http2: Http2Config,
+}
+
+/// How an HTTP/2 connection behaves.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Http2Config {
+    /// Bytes of all streams together that the peer may send ahead of their readers. Data kept for
+    /// slow readers is not counted, so that they do not hold up the others. Default 16 MiB; at
+    /// least 65 535, at most 2^31 - 1.
+    pub connection_window: u32,
+    /// Bytes of one stream that the peer may send ahead of its reader, which is also what a stream
+    /// with a slow reader takes in memory. Default 4 MiB; at most 2^31 - 1.
+    pub stream_window: u32,
+    /// What becomes of a request beyond the streams the peer allows at a time. Default: it waits.
+    pub max_streams: MaxStreams,
+    /// For each body, how long it may wait for the peer's flow control. Default 30 s.
+    pub send_timeout: SendTimeout,
+    /// Send a PING when nothing came for so long. Default never.
+    pub ping_interval: Option<Duration>,
+    /// How long its answer may take before the connection is given up. Default 20 s.
+    pub ping_timeout: Duration,
+    /// After a GOAWAY let the streams that the peer still serves come to their end, instead of
+    /// failing them as hackney does. Default false.
+    pub drain_on_goaway: bool,
+}
+
+/// What becomes of a request beyond the streams the peer allows at a time.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum MaxStreams {
+    /// It waits for its turn, at most for its receive timeout.
+    Wait,
+    /// It fails at once.
+    Fail,
+}
+
+impl Default for Http2Config {
+    fn default() -> Self {
+        Self {
+            connection_window: 16 << 20,
+            stream_window: 4 << 20,
+            max_streams: MaxStreams::Wait,
+            send_timeout: SendTimeout::After(Duration::from_secs(30)),
+            ping_interval: None,
+            ping_timeout: Duration::from_secs(20),
+            drain_on_goaway: false,
+        }
+    }
 }
 
 /// What carries the bytes.
@@ -112,6 +165,7 @@ impl Dial {
             socket_options: Vec::new(),
             tls: None,
             connect_timeout: Some(Duration::from_secs(8)),
+            h2c: false,
         }
     }
 }
@@ -130,6 +184,7 @@ impl Default for Config {
             alt_svc: false,
             limits: Limits::default(),
             push_allowance: 8 << 20,
+            http2: Http2Config::default(),
         }
     }
 }

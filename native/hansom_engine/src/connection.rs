@@ -18,7 +18,7 @@ use tokio::runtime::Handle;
 
 use crate::command::Command;
 use crate::config::Config;
-use crate::event::{Notice, State};
+use crate::event::{HttpProtocol, Notice, State};
 use crate::host::{Host, Sink};
 use crate::lifecycle::Core;
 use crate::status::{Info, Status};
@@ -91,6 +91,12 @@ impl<H: Host> Connection<H> {
     #[must_use]
     pub fn state(&self) -> State {
         self.shared.status.state()
+    }
+
+    /// The protocol spoken; HTTP/1.1 before the first dial.
+    #[must_use]
+    pub fn protocol(&self) -> HttpProtocol {
+        self.shared.status.protocol()
     }
 
     /// Closes for good, now. Waits for the lock, so it is not for threads that must not wait.

@@ -59,6 +59,78 @@ pub enum Error {
     },
     /// Memory was refused.
     OutOfMemory,
+    /// The stream was reset, by either side: `{stream_error, Code}` (RFC 9113, section 5.4.2).
+    StreamError(H2Code),
+    /// The peer announced the end of the connection: `{goaway, Code}` (RFC 9113, section 6.8).
+    Goaway(H2Code),
+    /// The connection under the exchange is gone: `{closed, Reason}`, an atom's text such as
+    /// `tcp_closed`, `ssl_closed`, `normal` or the name of a connection error.
+    ClosedBy(&'static str),
+    /// The peer allows no more concurrent streams: `max_streams_exceeded`.
+    MaxStreamsExceeded,
+    /// The header section is larger than the peer accepts: `header_list_too_large`.
+    HeaderListTooLarge,
+    /// What was to be sent is not allowed in HTTP/2 or HTTP/3: `protocol_error`.
+    ProtocolError,
+    /// The caller has no stream the command could be about: `no_stream`.
+    NoStream,
+    /// More than may be waits to be sent: `send_buffer_full`.
+    SendBufferFull,
+    /// The peer reset the stream under a send that waited for it: `stream_reset`.
+    SendReset,
+    /// The stream closed under a send that waited for it: `stream_closed`.
+    SendClosed,
+    /// HTTP/3: the stream was reset: `{stream_reset, Code}` (RFC 9114, section 8.1).
+    StreamReset(u64),
+    /// HTTP/3: the connection was closed: `{connection_closed, Reason}`, an atom's text.
+    ConnectionClosed(&'static str),
+    /// HTTP/3: the QUIC connection failed: `{transport_error, Code, Text}`.
+    TransportError {
+        /// The transport's or the application's error code.
+        code: u64,
+        /// For humans.
+        text: String,
+    },
+    /// HTTP/3: the server did not take what was sent ahead of the handshake:
+    /// `early_data_rejected`.
+    EarlyDataRejected,
+    /// HTTP/3: a response without a status: `no_status`.
+    NoStatus,
+}
+
+/// An error code of HTTP/2 (RFC 9113, section 7).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct H2Code(pub u32);
+
+impl H2Code {
+    /// `NO_ERROR`
+    pub const NO_ERROR: Self = Self(0);
+    /// `PROTOCOL_ERROR`
+    pub const PROTOCOL_ERROR: Self = Self(1);
+    /// `CANCEL`
+    pub const CANCEL: Self = Self(8);
+
+    /// The code's name as an atom's text; `None` is `{unknown, Code}`.
+    #[must_use]
+    pub fn name(self) -> Option<&'static str> {
+        const NAMES: [&str; 14] = [
+            "no_error",
+            "protocol_error",
+            "internal_error",
+            "flow_control_error",
+            "settings_timeout",
+            "stream_closed",
+            "frame_size_error",
+            "refused_stream",
+            "cancel",
+            "compression_error",
+            "connect_error",
+            "enhance_your_calm",
+            "inadequate_security",
+            "http_1_1_required",
+        ];
+        NAMES.get(usize::try_from(self.0).ok()?).copied()
+    }
 }
 
 /// A limit on what a peer may send, by the name of its option.

@@ -37,6 +37,22 @@ pub enum Answer<H: Host> {
         /// The connection is between exchanges and its socket sound.
         ready: bool,
     },
+    /// A whole response: `{ok, Status, Headers, Body}`.
+    Full {
+        /// The status code.
+        status: u16,
+        /// The header fields.
+        headers: Arc<HeaderList>,
+        /// The content.
+        body: H::Buffer,
+    },
+    /// The protocol spoken; HTTP/1.1 before the first dial.
+    Protocol(HttpProtocol),
+    /// A stream of its own was opened ([`Command::OpenStream`](crate::Command::OpenStream)).
+    Stream {
+        /// Its identifier.
+        id: u64,
+    },
     /// It failed.
     Error(Error),
 }
@@ -63,8 +79,17 @@ pub enum Message<H: Host> {
     Headers(Arc<HeaderList>),
     /// A piece of the body.
     Data(H::Buffer),
+    /// The trailer section, for requests that asked for it; [`Message::Done`] follows.
+    Trailers(HeaderList),
     /// The end.
     Done,
+    /// Something happened on a stream of the receiver's own.
+    Stream {
+        /// The stream.
+        id: u64,
+        /// What happened.
+        event: StreamEvent<H>,
+    },
     /// The end, by a redirect to be followed with the same method.
     Redirect {
         /// The `Location` field.
@@ -81,6 +106,58 @@ pub enum Message<H: Host> {
     },
     /// The end, by a failure.
     Error(Error),
+}
+
+/// What happens on a stream opened with [`Command::OpenStream`](crate::Command::OpenStream). After
+/// the end of the response, a reset, [`StreamEvent::Goaway`] or [`StreamEvent::Closed`] nothing
+/// more is said.
+pub enum StreamEvent<H: Host> {
+    /// An interim response.
+    Informational {
+        /// The status code.
+        status: u16,
+        /// The header fields.
+        headers: HeaderList,
+    },
+    /// The final response.
+    Response {
+        /// The status code.
+        status: u16,
+        /// The header fields.
+        headers: Arc<HeaderList>,
+    },
+    /// A piece of the content.
+    Data {
+        /// The bytes; none if only the end is to be told.
+        data: H::Buffer,
+        /// The response ends here.
+        end: bool,
+    },
+    /// The trailer section, with which the response ends.
+    Trailers(HeaderList),
+    /// The stream was reset, by either side; the code as a number.
+    Reset(u64),
+    /// The peer announced the end of the connection.
+    Goaway {
+        /// The last stream the peer may have acted on.
+        last: u64,
+        /// The error code as a number.
+        code: u64,
+    },
+    /// The connection is gone; the reason as an atom's text.
+    Closed(&'static str),
+}
+
+/// A version of HTTP.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u8)]
+pub enum HttpProtocol {
+    /// HTTP/1.1 (RFC 9112).
+    Http1,
+    /// HTTP/2 (RFC 9113).
+    Http2,
+    /// HTTP/3 (RFC 9114).
+    Http3,
 }
 
 /// A change the connection's own process has to act on. It is delivered before the answer or

@@ -14,9 +14,13 @@ pub trait Host: 'static {
     type Buffer: BodyBuffer;
     /// Bytes to send that stay in the embedder's memory until they are on the wire.
     type Payload: Payload;
+    /// A process, to tell the streams of one from those of another.
+    type Process: Send + Clone + PartialEq + 'static;
 
     /// Whether two values name the same waiting caller.
     fn same_caller(a: &Self::Caller, b: &Self::Caller) -> bool;
+    /// The process a caller belongs to.
+    fn process(caller: &Self::Caller) -> Self::Process;
     /// Lets go of a caller that no longer waits, without a word to it.
     fn forget(caller: Self::Caller);
     /// Whether two values name the same receiver.

@@ -16,13 +16,13 @@ use crate::error::Error;
 use crate::event::{Answer, Notice, State};
 use crate::headers::HeaderList;
 use crate::host::{Host, Sink};
-use crate::http1::Http1;
 use crate::port::Port;
+use crate::protocol::{self, Established, Protocol, Terms};
 use crate::status::Status;
 use crate::timer::Timer;
-use crate::transport::{Link, TlsClient};
+use crate::transport::TlsClient;
 
-type LinkFuture = Pin<Box<dyn Future<Output = Result<Link, Error>> + Send>>;
+type Establishing = Pin<Box<dyn Future<Output = Result<Established, Error>> + Send>>;
 
 /// What is behind a connection's lock.
 pub(crate) struct Core<H: Host> {
@@ -32,6 +32,8 @@ pub(crate) struct Core<H: Host> {
     deferred: VecDeque<Command<H>>,
     last_headers: Option<Arc<HeaderList>>,
     connect_timeout: Option<Duration>,
+    /// The port of the last dial.
+    port: u16,
     timer: Timer,
 }
 
@@ -45,11 +47,11 @@ enum Phase<H: Host> {
     /// A link is being made.
     Making {
         caller: Option<H::Caller>,
-        future: LinkFuture,
+        future: Establishing,
         purpose: Purpose,
     },
     /// The protocol has the link.
-    Open(Box<Http1<H>>),
+    Open(Protocol<H>),
     /// The upgrade to TLS failed, and the socket with it.
     Lost,
     Closed {
@@ -76,6 +78,7 @@ impl<H: Host> Core<H> {
             deferred: VecDeque::new(),
             last_headers: None,
             connect_timeout: None,
+            port: 0,
             timer: Timer::default(),
         }
     }
@@ -97,7 +100,7 @@ impl<H: Host> Core<H> {
 
     pub(crate) fn buffered(&self) -> (usize, usize) {
         match &self.phase {
-            Phase::Open(http1) => http1.buffered(),
+            Phase::Open(protocol) => protocol.buffered(),
             _ => (0, 0),
         }
     }
@@ -120,6 +123,9 @@ impl<H: Host> Core<H> {
                 self.forget(&target);
                 H::forget(target);
                 sink.reply(caller, Answer::Ok);
+            }
+            Command::Protocol { caller } => {
+                sink.reply(caller, Answer::Protocol(status.protocol()));
             }
             Command::ResponseHeaders { caller } => {
                 sink.reply(caller, Answer::Headers(self.last_headers.clone()));
@@ -144,19 +150,19 @@ impl<H: Host> Core<H> {
                     Poll::Pending => return,
                     Poll::Ready(result) => self.made(result, cx, sink, status),
                 },
-                Phase::Open(http1) => {
+                Phase::Open(protocol) => {
                     let port = &mut Port {
                         config: &self.config,
                         sink,
                         status,
                         last_headers: &mut self.last_headers,
                     };
-                    http1.drive(cx, port);
-                    if !http1.is_closed() {
-                        if !self.timer.set(http1.deadline(), cx) {
+                    protocol.drive(cx, port);
+                    if !protocol.is_closed() {
+                        if !self.timer.set(protocol.deadline(), cx) {
                             return;
                         }
-                        http1.expire(Instant::now(), port);
+                        protocol.expire(Instant::now(), port);
                     }
                     self.settle(sink, status);
                 }
@@ -174,15 +180,15 @@ impl<H: Host> Core<H> {
         status: &Status,
     ) -> bool {
         let settled = match &mut self.phase {
-            Phase::Open(http1) => {
+            Phase::Open(protocol) => {
                 let port = &mut Port {
                     config: &self.config,
                     sink,
                     status,
                     last_headers: &mut self.last_headers,
                 };
-                http1.drive_inline(cx, port)
-                    && (http1.is_closed() || self.timer.covers(http1.deadline()))
+                protocol.drive_inline(cx, port)
+                    && (protocol.is_closed() || self.timer.covers(protocol.deadline()))
             }
             Phase::Making { .. } | Phase::Over { .. } => false,
             Phase::Idle | Phase::Lost | Phase::Closed { .. } => true,
@@ -202,9 +208,9 @@ impl<H: Host> Core<H> {
         let port =
             &mut Port { config: &self.config, sink, status, last_headers: &mut self.last_headers };
         match &mut self.phase {
-            Phase::Open(http1) => match command {
-                Command::Probe { caller, checkout } => http1.probe(caller, checkout, cx, port),
-                command => http1.apply(command, port),
+            Phase::Open(protocol) => match command {
+                Command::Probe { caller, checkout } => protocol.probe(caller, checkout, cx, port),
+                command => protocol.apply(command, port),
             },
             // Dropping the command tells its caller.
             Phase::Over { .. } => {}
@@ -240,9 +246,11 @@ impl<H: Host> Core<H> {
             return sink.reply(caller, Answer::Error(Error::InvalidState));
         }
         self.connect_timeout = dial.connect_timeout;
+        self.port = dial.port;
+        let terms = self.terms(dial.h2c);
         self.phase = Phase::Making {
             caller: Some(caller),
-            future: Box::pin(async move { connect::dial(&dial).await }),
+            future: Box::pin(async move { protocol::dial(&dial, terms).await }),
             purpose: Purpose::Dial,
         };
         status.set_state(State::Connecting);
@@ -257,24 +265,26 @@ impl<H: Host> Core<H> {
         status: &Status,
     ) {
         let link = match &mut self.phase {
-            Phase::Open(http1) if http1.link().is_some_and(Link::is_tls) => {
+            Phase::Open(protocol) if protocol.is_tls() => {
                 let idle = status.state() == State::Connected;
                 let answer = if idle { Answer::Ok } else { Answer::Error(Error::InvalidState) };
                 return sink.reply(caller, answer);
             }
-            Phase::Open(http1) => http1.take_idle_link(),
+            Phase::Open(protocol) => protocol.take_idle_link(),
             _ => None,
         };
         let Some(link) = link else {
             return sink.reply(caller, Answer::Error(Error::InvalidState));
         };
         let limit = self.connect_timeout;
+        let terms = self.terms(false);
         let handshake = async move {
             let handshake = connect::upgrade(link, &tls, &server_name);
-            match limit {
+            let link = match limit {
                 Some(limit) => timeout(limit, handshake).await.unwrap_or(Err(Error::Timeout)),
                 None => handshake.await,
-            }
+            };
+            protocol::establish(link?, terms).await
         };
         self.phase = Phase::Making {
             caller: Some(caller),
@@ -283,10 +293,14 @@ impl<H: Host> Core<H> {
         };
     }
 
-    /// A link was made, or could not be.
+    fn terms(&self, h2c: bool) -> Terms {
+        Terms { h2c, port: self.port, timeout: self.connect_timeout, config: self.config.clone() }
+    }
+
+    /// A connection was made, or could not be.
     fn made(
         &mut self,
-        result: Result<Link, Error>,
+        result: Result<Established, Error>,
         cx: &mut Context<'_>,
         sink: &mut dyn Sink<H>,
         status: &Status,
@@ -296,10 +310,11 @@ impl<H: Host> Core<H> {
             return;
         };
         let answer = match result {
-            Ok(link) => {
-                status.connected(link.is_tls(), purpose == Purpose::Dial);
-                let http1 = Http1::new(link, &self.config);
-                self.phase = Phase::Open(Box::new(http1));
+            Ok(established) => {
+                status.connected(established.is_tls(), purpose == Purpose::Dial);
+                let protocol = Protocol::new(established, &self.config);
+                status.set_protocol(protocol.name());
+                self.phase = Phase::Open(protocol);
                 status.set_state(State::Connected);
                 Answer::Ok
             }
@@ -322,14 +337,14 @@ impl<H: Host> Core<H> {
     fn close(&mut self, sink: &mut dyn Sink<H>, status: &Status) {
         match &mut self.phase {
             Phase::Closed { .. } | Phase::Over { .. } => return,
-            Phase::Open(http1) => {
+            Phase::Open(protocol) => {
                 let port = &mut Port {
                     config: &self.config,
                     sink,
                     status,
                     last_headers: &mut self.last_headers,
                 };
-                http1.close_by_user(port);
+                protocol.close_by_user(port);
                 return self.settle(sink, status);
             }
             Phase::Idle | Phase::Making { .. } | Phase::Lost => {}
@@ -345,12 +360,12 @@ impl<H: Host> Core<H> {
 
     /// Leaves a protocol that has closed its link.
     fn settle(&mut self, sink: &mut dyn Sink<H>, status: &Status) {
-        let Phase::Open(http1) = &mut self.phase else { return };
-        if !http1.is_closed() {
+        let Phase::Open(protocol) = &mut self.phase else { return };
+        if !protocol.is_closed() {
             return;
         }
-        self.deferred.append(&mut http1.take_held());
-        self.phase = Phase::Closed { tell: http1.is_checked_out() };
+        self.deferred.append(&mut protocol.take_held());
+        self.phase = Phase::Closed { tell: protocol.is_checked_out() };
         status.set_state(State::Closed);
         self.refuse_all_deferred(sink);
     }
@@ -384,7 +399,7 @@ impl<H: Host> Core<H> {
                     H::forget(caller);
                 }
             }
-            Phase::Open(http1) => http1.forget(target),
+            Phase::Open(protocol) => protocol.forget(target),
             _ => {}
         }
     }

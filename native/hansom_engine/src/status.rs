@@ -2,12 +2,13 @@
 
 use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering};
 
-use crate::event::State;
+use crate::event::{HttpProtocol, State};
 
 /// Figures of one connection.
 pub(crate) struct Status {
     state: AtomicU8,
     tls: AtomicBool,
+    protocol: AtomicU8,
     counters: Counters,
 }
 
@@ -38,6 +39,8 @@ pub struct Info {
     pub state: State,
     /// Whether the connection is encrypted.
     pub tls: bool,
+    /// The protocol spoken, or spoken last.
+    pub protocol: HttpProtocol,
     /// Bytes received and not yet asked for.
     pub buffered_in: usize,
     /// Bytes not yet written.
@@ -87,6 +90,7 @@ impl Status {
         Self {
             state: AtomicU8::new(State::Idle as u8),
             tls: AtomicBool::new(false),
+            protocol: AtomicU8::new(HttpProtocol::Http1 as u8),
             counters: Counters::default(),
         }
     }
@@ -108,6 +112,17 @@ impl Status {
 
     pub(crate) fn set_state(&self, state: State) {
         self.state.store(state as u8, Ordering::Release);
+    }
+
+    pub(crate) fn protocol(&self) -> HttpProtocol {
+        const PROTOCOLS: [HttpProtocol; 3] =
+            [HttpProtocol::Http1, HttpProtocol::Http2, HttpProtocol::Http3];
+        let protocol = self.protocol.load(Ordering::Acquire);
+        PROTOCOLS.into_iter().find(|known| *known as u8 == protocol).unwrap_or(HttpProtocol::Http1)
+    }
+
+    pub(crate) fn set_protocol(&self, protocol: HttpProtocol) {
+        self.protocol.store(protocol as u8, Ordering::Release);
     }
 
     pub(crate) fn connected(&self, tls: bool, new: bool) {
@@ -140,6 +155,7 @@ impl Status {
         Info {
             state: self.state(),
             tls: self.tls.load(Ordering::Relaxed),
+            protocol: self.protocol(),
             buffered_in,
             buffered_out,
             totals: self.counters.read(),

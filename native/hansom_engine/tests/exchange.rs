@@ -4,7 +4,7 @@
 mod host;
 
 use hansom_engine::{
-    Answer, AsyncMode, BodyBuffer, Command, Config, Content, Error, Message, Notice,
+    Answer, AsyncMode, BodyBuffer, Command, Config, Content, Error, HeaderList, Message, Notice,
     RequestOptions, State,
 };
 use host::{
@@ -140,10 +140,10 @@ async fn pushed_and_pulled_messages() {
     assert_eq!(next(&mut inbox).await, "status 200");
     assert_eq!(next(&mut inbox).await, "headers");
     assert_eq!(client.connection.state(), State::StreamingOnce);
-    client.tell(Command::StreamNext);
+    client.tell(Command::StreamNext { receiver: None });
     assert_eq!(next(&mut inbox).await, "hello");
     assert!(inbox.try_recv().is_err());
-    client.tell(Command::StreamNext);
+    client.tell(Command::StreamNext { receiver: None });
     assert_eq!(next(&mut inbox).await, "done");
     assert_eq!(notice(&client), "released");
 
@@ -216,7 +216,7 @@ async fn what_a_pushed_response_delivers_is_bounded() {
                 Err(_) => match client.notices.try_recv() {
                     Ok(Notice::Flow(_)) => {
                         granted += 64 << 10;
-                        client.tell(Command::Grant { bytes: 64 << 10 });
+                        client.tell(Command::Grant { receiver: None, bytes: 64 << 10 });
                     }
                     _ => tokio::task::yield_now().await,
                 },
@@ -310,7 +310,7 @@ async fn a_forgotten_caller_hears_nothing_and_the_response_can_still_be_read() {
         options: RequestOptions::default(),
     });
     head(&mut peer).await;
-    let target = host::Caller { id, reply: None };
+    let target = host::Caller { id, process: 0, reply: None };
     let cancelled = client.ask(|caller| Command::Cancel { caller, target });
     assert!(matches!(answer(cancelled).await, Answer::Ok));
     assert!(within(response).await.is_err());
@@ -326,7 +326,7 @@ async fn a_forgotten_body_loses_no_byte() {
     send(&mut peer, b"HTTP/1.1 200 OK\r\nContent-Length: 6\r\n\r\nabc").await;
     status(response).await;
     let (caller, body) = client.caller();
-    let target = host::Caller { id: caller.id, reply: None };
+    let target = host::Caller { id: caller.id, process: 0, reply: None };
     client.tell(Command::Body { caller });
     answer(client.ask(|caller| Command::Cancel { caller, target })).await;
     assert!(within(body).await.is_err());
@@ -350,7 +350,8 @@ async fn an_upload_in_pieces() {
     for data in [Content::Bytes(b"abc".to_vec()), Content::Empty, Content::Payload(Large(large))] {
         sent.push(client.ask(|caller| Command::SendChunk { caller, data }));
     }
-    let finished = client.ask(|caller| Command::FinishBody { caller });
+    let finished =
+        client.ask(|caller| Command::FinishBody { caller, trailers: HeaderList::default() });
     let expected =
         [b"3\r\nabc\r\n30D40\r\n".to_vec(), vec![b'y'; 200_000], b"\r\n0\r\n\r\n".to_vec()];
     let mut received = vec![0; expected.concat().len()];
@@ -404,7 +405,7 @@ async fn the_end_of_the_runtime_ends_the_connection() {
     tokio::task::spawn_blocking(move || drop(runtime)).await.unwrap();
     assert!(matches!(notices.recv_timeout(host::PATIENCE), Ok(Notice::Finished)));
     let (reply, pending) = tokio::sync::oneshot::channel();
-    let caller = host::Caller { id: 1, reply: Some(reply) };
+    let caller = host::Caller { id: 1, process: 0, reply: Some(reply) };
     connection.submit(Command::Body { caller }, &mut sink.clone());
     assert!(within(pending).await.is_err());
 }

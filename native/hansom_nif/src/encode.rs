@@ -5,7 +5,8 @@
 
 use hansom_engine::transport::Address;
 use hansom_engine::{
-    Answer, Coding, Error, HeaderList, Info, Limit, Message, Notice, State, Totals,
+    Answer, Coding, Error, H2Code, HeaderList, HttpProtocol, Info, Limit, Message, Notice, State,
+    StreamEvent, Totals,
 };
 use rustler::{Atom, Encoder, Env, LocalPid, NewBinary, Term};
 use std::net::{IpAddr, SocketAddr};
@@ -30,6 +31,11 @@ pub(crate) fn answer<'a>(env: Env<'a>, answer: Answer<Beam>) -> Term<'a> {
         Answer::Address(address) => (atoms::ok(), socket_address(env, &address)).encode(env),
         Answer::Certificate(der) => (atoms::ok(), binary(env, &der)).encode(env),
         Answer::Reuse { should_close, ready } => (atoms::reuse(), should_close, ready).encode(env),
+        Answer::Full { status, headers, body } => {
+            (atoms::ok(), status, header_list(env, &headers), body.into_term(env)).encode(env)
+        }
+        Answer::Protocol(protocol) => protocol_name(protocol).to_term(env),
+        Answer::Stream { id } => (atoms::ok(), id).encode(env),
         Answer::Error(error) => error_tuple(env, &error),
     }
 }
@@ -44,7 +50,8 @@ pub(crate) fn inform<'a>(
     (atoms::inform(), status, binary(env, reason), header_list(env, headers)).encode(env)
 }
 
-/// `{hackney_response, ConnPid, Payload}`.
+/// `{hackney_response, ConnPid, Payload}`, or `{h2, ConnPid, Event}` for a stream of the receiver's
+/// own.
 pub(crate) fn message<'a>(env: Env<'a>, connection: LocalPid, message: Message<Beam>) -> Term<'a> {
     let payload = match message {
         Message::Informational { status, reason, headers } => {
@@ -56,7 +63,11 @@ pub(crate) fn message<'a>(env: Env<'a>, connection: LocalPid, message: Message<B
         }
         Message::Headers(headers) => (atoms::headers(), header_list(env, &headers)).encode(env),
         Message::Data(data) => data.into_term(env),
+        Message::Trailers(trailers) => (atoms::trailers(), header_list(env, &trailers)).encode(env),
         Message::Done => atoms::done().to_term(env),
+        Message::Stream { id, event } => {
+            return (atoms::h2(), connection, stream_event(env, id, event)).encode(env);
+        }
         Message::Redirect { location, headers } => {
             (atoms::redirect(), binary(env, &location), header_list(env, &headers)).encode(env)
         }
@@ -66,6 +77,44 @@ pub(crate) fn message<'a>(env: Env<'a>, connection: LocalPid, message: Message<B
         Message::Error(error) => error_tuple(env, &error),
     };
     (atoms::hackney_response(), connection, payload).encode(env)
+}
+
+fn stream_event<'a>(env: Env<'a>, id: u64, event: StreamEvent<Beam>) -> Term<'a> {
+    match event {
+        StreamEvent::Informational { status, headers } => {
+            (atoms::informational(), id, status, header_list(env, &headers)).encode(env)
+        }
+        StreamEvent::Response { status, headers } => {
+            (atoms::response(), id, status, header_list(env, &headers)).encode(env)
+        }
+        StreamEvent::Data { data, end } => {
+            (atoms::data(), id, data.into_term(env), end).encode(env)
+        }
+        StreamEvent::Trailers(trailers) => {
+            (atoms::trailers(), id, header_list(env, &trailers)).encode(env)
+        }
+        StreamEvent::Reset(code) => (atoms::stream_reset(), id, code_term(env, code)).encode(env),
+        StreamEvent::Goaway { last, code } => {
+            (atoms::goaway(), last, code_term(env, code)).encode(env)
+        }
+        StreamEvent::Closed(reason) => (atoms::closed(), named_atom(env, reason)).encode(env),
+    }
+}
+
+/// The atom of an HTTP/2 error code, or `{unknown, Code}`.
+fn code_term<'a>(env: Env<'a>, code: u64) -> Term<'a> {
+    match u32::try_from(code).ok().and_then(|code| H2Code(code).name()) {
+        Some(name) => named_atom(env, name),
+        None => (atoms::unknown(), code).encode(env),
+    }
+}
+
+fn protocol_name(protocol: HttpProtocol) -> Atom {
+    match protocol {
+        HttpProtocol::Http1 => atoms::http1(),
+        HttpProtocol::Http2 => atoms::http2(),
+        HttpProtocol::Http3 => atoms::http3(),
+    }
 }
 
 /// `{'$hansom', Notice}`.
@@ -124,6 +173,27 @@ fn reason<'a>(env: Env<'a>, error: &Error) -> Term<'a> {
             }
         }
         Error::OutOfMemory => atoms::enomem().to_term(env),
+        Error::StreamError(code) => {
+            (atoms::stream_error(), code_term(env, code.0.into())).encode(env)
+        }
+        Error::Goaway(code) => (atoms::goaway(), code_term(env, code.0.into())).encode(env),
+        Error::ClosedBy(reason) => (atoms::closed(), named_atom(env, reason)).encode(env),
+        Error::MaxStreamsExceeded => atoms::max_streams_exceeded().to_term(env),
+        Error::HeaderListTooLarge => atoms::header_list_too_large().to_term(env),
+        Error::ProtocolError => atoms::protocol_error().to_term(env),
+        Error::NoStream => atoms::no_stream().to_term(env),
+        Error::SendBufferFull => atoms::send_buffer_full().to_term(env),
+        Error::SendReset => atoms::stream_reset().to_term(env),
+        Error::SendClosed => atoms::stream_closed().to_term(env),
+        Error::StreamReset(code) => (atoms::stream_reset(), *code).encode(env),
+        Error::ConnectionClosed(reason) => {
+            (atoms::connection_closed(), named_atom(env, reason)).encode(env)
+        }
+        Error::TransportError { code, text } => {
+            (atoms::transport_error(), *code, binary(env, text.as_bytes())).encode(env)
+        }
+        Error::EarlyDataRejected => atoms::early_data_rejected().to_term(env),
+        Error::NoStatus => atoms::no_status().to_term(env),
     }
 }
 
@@ -227,10 +297,11 @@ fn string<'a>(env: Env<'a>, text: &str) -> Term<'a> {
 
 /// The map of `hansom_nif:info/1`.
 pub(crate) fn info<'a>(env: Env<'a>, info: &Info) -> Term<'a> {
-    let Info { state: current, tls, buffered_in, buffered_out, totals } = info;
+    let Info { state: current, tls, protocol, buffered_in, buffered_out, totals } = info;
     let map = put_totals(Term::map_new(env), totals);
     let map = put(map, atoms::state(), state(*current));
     let map = put(map, atoms::tls(), tls);
+    let map = put(map, atoms::protocol(), protocol_name(*protocol));
     let map = put(map, atoms::buffered_in(), buffered_in);
     put(map, atoms::buffered_out(), buffered_out)
 }

@@ -26,9 +26,14 @@ impl Host for Beam {
     type Receiver = Receiver;
     type Buffer = Buffer;
     type Payload = HeldBinary;
+    type Process = LocalPid;
 
     fn same_caller(a: &Caller, b: &Caller) -> bool {
         a.env.run(|env| b.is_named(a.pid, a.reference.load(env)))
+    }
+
+    fn process(caller: &Caller) -> LocalPid {
+        caller.pid
     }
 
     fn forget(caller: Caller) {

@@ -212,10 +212,10 @@ impl<H: Host> Http1<H> {
                 self.start_upload(caller, &request, options, port);
             }
             Command::SendChunk { caller, data } => self.send_chunk(caller, data, port),
-            Command::FinishBody { caller } => match &mut self.exchange {
+            Command::FinishBody { caller, trailers } => match &mut self.exchange {
                 Exchange::Upload { finished, .. } => {
                     if !std::mem::replace(finished, true) {
-                        self.output.append(|out| out.extend_from_slice(encode::LAST_CHUNK));
+                        self.output.append(|out| encode::last_chunk(out, &trailers));
                     }
                     self.acknowledge(caller, port);
                 }
@@ -233,7 +233,7 @@ impl<H: Host> Http1<H> {
             command @ (Command::Body { .. } | Command::StreamBody { .. }) => {
                 self.want_body(command, port);
             }
-            Command::StreamNext => {
+            Command::StreamNext { .. } => {
                 if let Some(Pace::Pull { credits }) = self.pace() {
                     *credits = credits.saturating_add(1);
                 }
@@ -260,7 +260,7 @@ impl<H: Host> Http1<H> {
                 }
                 port.sink.reply(caller, Answer::Ok);
             }
-            Command::Grant { bytes } => {
+            Command::Grant { bytes, .. } => {
                 if let Exchange::Active(active) = &mut self.exchange
                     && let Consumer::Async(delivery) = &mut active.consumer
                 {

@@ -7,9 +7,6 @@ use crate::headers::HeaderList;
 /// What ends the data of a chunk.
 pub const CHUNK_END: &[u8] = b"\r\n";
 
-/// What ends a chunked body without trailers.
-pub const LAST_CHUNK: &[u8] = b"0\r\n\r\n";
-
 /// Values of the fields that are added to requests without them.
 #[derive(Clone, Copy, Debug)]
 pub struct Defaults<'a> {
@@ -91,6 +88,16 @@ pub fn chunk_start(out: &mut Vec<u8>, len: usize) {
     const DIGITS: &[u8; 16] = b"0123456789ABCDEF";
     let significant = (usize::BITS - len.leading_zeros()).div_ceil(4).max(1);
     out.extend((0..significant).rev().map(|place| DIGITS[(len >> (4 * place)) & 0xf]));
+    out.extend_from_slice(b"\r\n");
+}
+
+/// Appends what ends a chunked body: the last chunk and the trailer section. Line ends are deleted
+/// from the fields as in [`request_head`].
+pub fn last_chunk(out: &mut Vec<u8>, trailers: &HeaderList) {
+    out.extend_from_slice(b"0\r\n");
+    for (name, value) in trailers.iter() {
+        field(out, name, value);
+    }
     out.extend_from_slice(b"\r\n");
 }
 

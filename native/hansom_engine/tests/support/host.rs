@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use hansom_engine::{
     Answer, BodyBuffer, Command, Config, Connection, Content, Dial, Error, Gone, HeaderList, Host,
-    Message, Notice, Payload, Request, RequestOptions, Sink, State, TransportKind,
+    Message, Notice, Payload, Request, RequestOptions, Sink, State, StreamEvent, TransportKind,
 };
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
@@ -20,6 +20,7 @@ pub(crate) struct TestHost;
 
 pub(crate) struct Caller {
     pub(crate) id: u64,
+    pub(crate) process: u64,
     pub(crate) reply: Option<oneshot::Sender<Answer<TestHost>>>,
 }
 
@@ -63,9 +64,13 @@ impl Host for TestHost {
     type Receiver = Receiver;
     type Buffer = Buffer;
     type Payload = Large;
+    type Process = u64;
 
     fn same_caller(a: &Caller, b: &Caller) -> bool {
         a.id == b.id
+    }
+    fn process(caller: &Caller) -> u64 {
+        caller.process
     }
     fn forget(_: Caller) {}
     fn same_receiver(a: &Receiver, b: &Receiver) -> bool {
@@ -126,7 +131,7 @@ impl Client {
     pub(crate) fn caller(&self) -> (Caller, Pending) {
         let (reply, pending) = oneshot::channel();
         let id = self.next.replace(self.next.get() + 1);
-        (Caller { id, reply: Some(reply) }, pending)
+        (Caller { id, process: 0, reply: Some(reply) }, pending)
     }
 
     pub(crate) fn ask(&self, command: impl FnOnce(Caller) -> Command<TestHost>) -> Pending {
@@ -219,6 +224,9 @@ pub(crate) fn describe(answer: &Answer<TestHost>) -> String {
         Answer::Address(address) => format!("{address:?}"),
         Answer::Certificate(_) => "certificate".into(),
         Answer::Reuse { should_close, ready } => format!("reuse {should_close} {ready}"),
+        Answer::Full { status, body, .. } => format!("full {status}, {} bytes", body.0.len()),
+        Answer::Protocol(protocol) => format!("{protocol:?}"),
+        Answer::Stream { id } => format!("stream {id}"),
         Answer::Error(error) => format!("{error:?}"),
     }
 }
@@ -230,7 +238,9 @@ pub(crate) fn told(message: &Message<TestHost>) -> String {
         Message::Status { status, .. } => format!("status {status}"),
         Message::Headers(_) => "headers".into(),
         Message::Data(buffer) => String::from_utf8_lossy(&buffer.0).into_owned(),
+        Message::Trailers(_) => "trailers".into(),
         Message::Done => "done".into(),
+        Message::Stream { id, event } => format!("{id} {}", happened(event)),
         Message::Redirect { location, .. } => {
             format!("redirect {}", String::from_utf8_lossy(location))
         }
@@ -238,6 +248,22 @@ pub(crate) fn told(message: &Message<TestHost>) -> String {
             format!("see other {}", String::from_utf8_lossy(location))
         }
         Message::Error(error) => format!("{error:?}"),
+    }
+}
+
+/// What happened on a stream of one's own, in short form.
+pub(crate) fn happened(event: &StreamEvent<TestHost>) -> String {
+    match event {
+        StreamEvent::Informational { status, .. } => format!("informational {status}"),
+        StreamEvent::Response { status, .. } => format!("response {status}"),
+        StreamEvent::Data { data, end } => {
+            let text = String::from_utf8_lossy(&data.0);
+            if *end { format!("last {text}") } else { format!("data {text}") }
+        }
+        StreamEvent::Trailers(_) => "trailers".into(),
+        StreamEvent::Reset(code) => format!("reset {code}"),
+        StreamEvent::Goaway { last, code } => format!("goaway {last} {code}"),
+        StreamEvent::Closed(reason) => format!("closed {reason}"),
     }
 }
 

@@ -9,7 +9,7 @@ mod settings;
 
 use std::time::Duration;
 
-use hansom_engine::{Command, Content};
+use hansom_engine::{Command, Content, HeaderList};
 use rustler::{Atom, Binary, Encoder, Env, Term, TermType};
 
 pub(crate) use request::{Delivery, delivery, request, request_options};
@@ -35,7 +35,10 @@ fn plain_call(op: Term<'_>) -> Option<Call> {
     let calls: [(Atom, Make); 13] = [
         (atoms::body(), |caller| Command::Body { caller }),
         (atoms::stream_body(), |caller| Command::StreamBody { caller }),
-        (atoms::finish_send_body(), |caller| Command::FinishBody { caller }),
+        (atoms::finish_send_body(), |caller| Command::FinishBody {
+            caller,
+            trailers: HeaderList::default(),
+        }),
         (atoms::start_response(), |caller| Command::StartResponse { caller }),
         (atoms::stop_async(), |caller| Command::StopAsync { caller }),
         (atoms::pause_stream(), |caller| Command::Pause { caller }),
@@ -93,13 +96,15 @@ fn call_with_arguments<'a>(env: Env<'a>, op: Term<'a>) -> Result<Option<Call>, T
 /// An operation of `hansom_nif:cast/2`; `None` if there is no such operation.
 pub(crate) fn cast(op: Term<'_>) -> Option<Command<Beam>> {
     if atoms::stream_next() == op {
-        return Some(Command::StreamNext);
+        return Some(Command::StreamNext { receiver: None });
     }
     if atoms::watch_idle() == op {
         return Some(Command::WatchIdle);
     }
     match op.decode::<(Atom, u64)>() {
-        Ok((name, bytes)) if name == atoms::grant() => Some(Command::Grant { bytes }),
+        Ok((name, bytes)) if name == atoms::grant() => {
+            Some(Command::Grant { receiver: None, bytes })
+        }
         _ => None,
     }
 }

@@ -123,7 +123,7 @@ pub(crate) fn request_options<'a>(
     } else {
         Some(timeout(recv_timeout).ok_or_else(bad)?)
     };
-    Ok(RequestOptions { recv_timeout, inform, auto_decompress })
+    Ok(RequestOptions { recv_timeout, inform, auto_decompress, ..RequestOptions::default() })
 }
 
 /// To whom and how an asynchronous response is delivered.

@@ -8,7 +8,7 @@ use std::time::Duration;
 use hansom_engine::transport::{
     Family, Identity, PrivateKey, Roots, Sni, SocketOption, TlsClient, TlsOptions, TlsVersion,
 };
-use hansom_engine::{Config, Dial, Limits, TransportKind};
+use hansom_engine::{Config, Dial, Http2Config, Limits, TransportKind};
 use rustler::{Atom, Binary, Decoder, Encoder, Env, Term};
 
 use super::{proper_list, timeout};
@@ -86,6 +86,7 @@ pub(crate) fn config<'a>(env: Env<'a>, map: Term<'a>) -> Result<Config, Term<'a>
             decompress_ratio: limits.limit(atoms::max_decompress_ratio())?,
         },
         push_allowance: settings.value(atoms::push_allowance())?,
+        http2: Http2Config::default(),
     })
 }
 
@@ -101,6 +102,7 @@ pub(super) fn dial<'a>(env: Env<'a>, map: Term<'a>) -> Result<Dial, Term<'a>> {
         tls: if atoms::undefined() == tls_map { None } else { Some(tls(env, tls_map)?) },
         server_name: settings.text(atoms::server_name())?,
         connect_timeout: settings.timeout(atoms::connect_timeout())?,
+        h2c: false,
     })
 }
 

@@ -1,0 +1,168 @@
+//! The protocol spoken on a connection: the one place that tells them apart.
+
+use std::collections::VecDeque;
+use std::task::Context;
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+use crate::command::Command;
+use crate::config::{Config, Dial};
+use crate::connect;
+use crate::error::Error;
+use crate::event::HttpProtocol;
+use crate::host::Host;
+use crate::http1::Http1;
+use crate::port::Port;
+use crate::transport::Link;
+
+/// What a dial or an upgrade ends with: something a protocol can be spoken on.
+pub(crate) enum Established {
+    /// A byte stream for HTTP/1.1.
+    Http1(Link),
+}
+
+impl Established {
+    /// Whether the connection is encrypted.
+    pub(crate) fn is_tls(&self) -> bool {
+        match self {
+            Self::Http1(link) => link.is_tls(),
+        }
+    }
+}
+
+/// What has to be known to get from a link to a protocol.
+pub(crate) struct Terms {
+    /// Speak HTTP/2 without TLS.
+    pub(crate) h2c: bool,
+    /// The port dialled.
+    pub(crate) port: u16,
+    /// For whatever the protocol has to agree on with the peer.
+    pub(crate) timeout: Option<Duration>,
+    /// The connection's own settings.
+    pub(crate) config: Config,
+}
+
+/// Dials and agrees on a protocol.
+pub(crate) async fn dial(target: &Dial, terms: Terms) -> Result<Established, Error> {
+    let link = connect::dial(target).await?;
+    establish(link, terms).await
+}
+
+/// Chooses the protocol for an open link and makes it ready for use.
+pub(crate) async fn establish(link: Link, _terms: Terms) -> Result<Established, Error> {
+    Ok(Established::Http1(link))
+}
+
+/// A protocol at work.
+pub(crate) enum Protocol<H: Host> {
+    Http1(Box<Http1<H>>),
+}
+
+/// Calls a method that every protocol has.
+macro_rules! delegate {
+    ($self:expr, $protocol:ident => $call:expr) => {
+        match $self {
+            Protocol::Http1($protocol) => $call,
+        }
+    };
+}
+
+impl<H: Host> Protocol<H> {
+    pub(crate) fn new(established: Established, config: &Config) -> Self {
+        match established {
+            Established::Http1(link) => Self::Http1(Box::new(Http1::new(link, config))),
+        }
+    }
+
+    pub(crate) fn name(&self) -> HttpProtocol {
+        match self {
+            Self::Http1(_) => HttpProtocol::Http1,
+        }
+    }
+
+    /// Carries a command out, as far as that needs no reading.
+    pub(crate) fn apply(&mut self, command: Command<H>, port: &mut Port<'_, H>) {
+        delegate!(self, protocol => protocol.apply(command, port));
+    }
+
+    /// Answers whether the connection is sound; a peer that closed is noticed here at the latest.
+    pub(crate) fn probe(
+        &mut self,
+        caller: H::Caller,
+        checkout: bool,
+        cx: &mut Context<'_>,
+        port: &mut Port<'_, H>,
+    ) {
+        delegate!(self, protocol => protocol.probe(caller, checkout, cx, port));
+    }
+
+    /// Moves what can be moved without waiting; a waker is left for the rest.
+    pub(crate) fn drive(&mut self, cx: &mut Context<'_>, port: &mut Port<'_, H>) {
+        delegate!(self, protocol => protocol.drive(cx, port));
+    }
+
+    /// The part of [`Self::drive`] for threads that must not be kept; `false` if the task has to
+    /// look after the rest at once.
+    pub(crate) fn drive_inline(&mut self, cx: &mut Context<'_>, port: &mut Port<'_, H>) -> bool {
+        delegate!(self, protocol => protocol.drive_inline(cx, port))
+    }
+
+    /// When something is to be given up next, or a little earlier.
+    pub(crate) fn deadline(&self) -> Option<Instant> {
+        delegate!(self, protocol => protocol.deadline())
+    }
+
+    /// Gives up what has waited too long.
+    pub(crate) fn expire(&mut self, now: Instant, port: &mut Port<'_, H>) {
+        delegate!(self, protocol => protocol.expire(now, port));
+    }
+
+    /// Closes on a command.
+    pub(crate) fn close_by_user(&mut self, port: &mut Port<'_, H>) {
+        delegate!(self, protocol => protocol.close_by_user(port));
+    }
+
+    /// Forgets a caller wherever it waits.
+    pub(crate) fn forget(&mut self, target: &H::Caller) {
+        delegate!(self, protocol => protocol.forget(target));
+    }
+
+    /// Whether the connection is over.
+    pub(crate) fn is_closed(&self) -> bool {
+        delegate!(self, protocol => protocol.is_closed())
+    }
+
+    /// Bytes received and not yet used, and not yet written.
+    pub(crate) fn buffered(&self) -> (usize, usize) {
+        delegate!(self, protocol => protocol.buffered())
+    }
+
+    /// Whether the connection is encrypted.
+    pub(crate) fn is_tls(&self) -> bool {
+        match self {
+            Self::Http1(http1) => http1.link().is_some_and(Link::is_tls),
+        }
+    }
+
+    /// The link to be upgraded, if the protocol can do without it now.
+    pub(crate) fn take_idle_link(&mut self) -> Option<Link> {
+        match self {
+            Self::Http1(http1) => http1.take_idle_link(),
+        }
+    }
+
+    /// Commands that were held back for an answer that no longer comes.
+    pub(crate) fn take_held(&mut self) -> VecDeque<Command<H>> {
+        match self {
+            Self::Http1(http1) => http1.take_held(),
+        }
+    }
+
+    /// Whether the next request is to be told that the peer closed.
+    pub(crate) fn is_checked_out(&self) -> bool {
+        match self {
+            Self::Http1(http1) => http1.is_checked_out(),
+        }
+    }
+}
