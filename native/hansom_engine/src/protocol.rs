@@ -13,6 +13,7 @@ use crate::error::Error;
 use crate::event::HttpProtocol;
 use crate::host::Host;
 use crate::http1::Http1;
+use crate::http2::{Http2, Session};
 use crate::port::Port;
 use crate::transport::Link;
 
@@ -20,6 +21,8 @@ use crate::transport::Link;
 pub(crate) enum Established {
     /// A byte stream for HTTP/1.1.
     Http1(Link),
+    /// An HTTP/2 connection whose peer has sent its settings.
+    Http2(Box<Session>),
 }
 
 impl Established {
@@ -27,6 +30,7 @@ impl Established {
     pub(crate) fn is_tls(&self) -> bool {
         match self {
             Self::Http1(link) => link.is_tls(),
+            Self::Http2(session) => session.is_tls(),
         }
     }
 }
@@ -50,13 +54,22 @@ pub(crate) async fn dial(target: &Dial, terms: Terms) -> Result<Established, Err
 }
 
 /// Chooses the protocol for an open link and makes it ready for use.
-pub(crate) async fn establish(link: Link, _terms: Terms) -> Result<Established, Error> {
-    Ok(Established::Http1(link))
+///
+/// What the TLS handshake agreed on decides; no agreement means HTTP/1.1. Without TLS it is
+/// HTTP/1.1 too, unless prior knowledge says otherwise.
+pub(crate) async fn establish(link: Link, terms: Terms) -> Result<Established, Error> {
+    let http2 = if link.is_tls() { link.alpn() == Some(b"h2") } else { terms.h2c };
+    if !http2 {
+        return Ok(Established::Http1(link));
+    }
+    let session = Session::open(link, &terms.config, terms.port, terms.timeout).await?;
+    Ok(Established::Http2(Box::new(session)))
 }
 
 /// A protocol at work.
 pub(crate) enum Protocol<H: Host> {
     Http1(Box<Http1<H>>),
+    Http2(Box<Http2<H>>),
 }
 
 /// Calls a method that every protocol has.
@@ -64,6 +77,7 @@ macro_rules! delegate {
     ($self:expr, $protocol:ident => $call:expr) => {
         match $self {
             Protocol::Http1($protocol) => $call,
+            Protocol::Http2($protocol) => $call,
         }
     };
 }
@@ -72,12 +86,14 @@ impl<H: Host> Protocol<H> {
     pub(crate) fn new(established: Established, config: &Config) -> Self {
         match established {
             Established::Http1(link) => Self::Http1(Box::new(Http1::new(link, config))),
+            Established::Http2(session) => Self::Http2(Box::new(Http2::new(*session, config))),
         }
     }
 
     pub(crate) fn name(&self) -> HttpProtocol {
         match self {
             Self::Http1(_) => HttpProtocol::Http1,
+            Self::Http2(_) => HttpProtocol::Http2,
         }
     }
 
@@ -94,7 +110,10 @@ impl<H: Host> Protocol<H> {
         cx: &mut Context<'_>,
         port: &mut Port<'_, H>,
     ) {
-        delegate!(self, protocol => protocol.probe(caller, checkout, cx, port));
+        match self {
+            Self::Http1(http1) => http1.probe(caller, checkout, cx, port),
+            Self::Http2(http2) => http2.probe(caller, cx, port),
+        }
     }
 
     /// Moves what can be moved without waiting; a waker is left for the rest.
@@ -142,6 +161,7 @@ impl<H: Host> Protocol<H> {
     pub(crate) fn is_tls(&self) -> bool {
         match self {
             Self::Http1(http1) => http1.link().is_some_and(Link::is_tls),
+            Self::Http2(http2) => http2.is_tls(),
         }
     }
 
@@ -149,6 +169,7 @@ impl<H: Host> Protocol<H> {
     pub(crate) fn take_idle_link(&mut self) -> Option<Link> {
         match self {
             Self::Http1(http1) => http1.take_idle_link(),
+            Self::Http2(_) => None,
         }
     }
 
@@ -156,6 +177,7 @@ impl<H: Host> Protocol<H> {
     pub(crate) fn take_held(&mut self) -> VecDeque<Command<H>> {
         match self {
             Self::Http1(http1) => http1.take_held(),
+            Self::Http2(_) => VecDeque::new(),
         }
     }
 
@@ -163,6 +185,7 @@ impl<H: Host> Protocol<H> {
     pub(crate) fn is_checked_out(&self) -> bool {
         match self {
             Self::Http1(http1) => http1.is_checked_out(),
+            Self::Http2(_) => false,
         }
     }
 }

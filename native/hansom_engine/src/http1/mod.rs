@@ -20,6 +20,7 @@ mod transfer;
 
 pub use body::{BodyDecoder, Framing, Part, framing};
 pub(crate) use connection::Http1;
+pub(crate) use gather::Gather;
 pub use parse::{Head, HeadParser};
 pub use reuse::keeps_alive;
 pub use state::{Event, Response};

@@ -134,6 +134,17 @@ impl Client {
         (Caller { id, process: 0, reply: Some(reply) }, pending)
     }
 
+    /// Asks as another process than the one all others are.
+    pub(crate) fn ask_as(
+        &self,
+        process: u64,
+        command: impl FnOnce(Caller) -> Command<TestHost>,
+    ) -> Pending {
+        let (caller, pending) = self.caller();
+        self.tell(command(Caller { process, ..caller }));
+        pending
+    }
+
     pub(crate) fn ask(&self, command: impl FnOnce(Caller) -> Command<TestHost>) -> Pending {
         let (caller, pending) = self.caller();
         self.tell(command(caller));
@@ -196,6 +207,14 @@ pub(crate) async fn status(pending: Pending) -> u16 {
     match answer(pending).await {
         Answer::Response { status, .. } => status,
         other => panic!("no response but {}", describe(&other)),
+    }
+}
+
+/// Status and body of a response that is one answer.
+pub(crate) async fn full(pending: Pending) -> (u16, Vec<u8>) {
+    match answer(pending).await {
+        Answer::Full { status, body, .. } => (status, body.0),
+        other => panic!("no whole response but {}", describe(&other)),
     }
 }
 

@@ -1,0 +1,481 @@
+//! What can be asked of an HTTP/2 connection.
+
+use std::collections::VecDeque;
+use std::task::{Context, Poll};
+
+use h2::Reason;
+
+use super::inbox::Inbox;
+use super::outbox::{MOST_WAITING, Outbox};
+use super::stream::{Handled, Messages, Receive, Role, Stage, Steps, Stream, Timers, Wants, Wish};
+use super::{Http2, Side};
+use super::{ending, head};
+use crate::command::{AsyncMode, Command, Content, Request, RequestOptions, SendTimeout};
+use crate::config::MaxStreams;
+use crate::error::Error;
+use crate::event::Answer;
+use crate::flow::Pace;
+use crate::headers::HeaderList;
+use crate::host::Host;
+use crate::port::Port;
+
+/// Identifiers beyond this one are not used: a new connection takes over before they run out.
+const LAST_STREAM: u32 = (1 << 31) - 1024;
+
+impl<H: Host> Http2<H> {
+    /// Carries a command out, as far as that needs no reading.
+    pub(crate) fn apply(&mut self, command: Command<H>, port: &mut Port<'_, H>) {
+        match command {
+            Command::Request { caller, request, options } => {
+                self.start(request, options, Role::Whole(caller), port);
+            }
+            Command::RequestAsync { caller, request, options, receiver, mode, .. } => {
+                let pace = Pace::new(mode, port.config);
+                let messages = Messages { receiver, accept: Some(caller), pace };
+                // Responses delivered as messages may take their time, unless told otherwise.
+                let patience = options.recv_timeout.flatten();
+                let key = self.start(request, options, Role::Messages(messages), port);
+                if let Some(stream) = key.and_then(|key| self.streams.get_mut(key)) {
+                    stream.timers.receive = patience;
+                }
+                if mode == AsyncMode::Once {
+                    self.pulled.extend(key);
+                }
+            }
+            Command::SendHeaders { caller, request, options } => {
+                self.start_steps(caller, request, options, port);
+            }
+            Command::SendChunk { caller, data } => self.send_chunk(caller, data, port),
+            Command::FinishBody { caller, trailers } => self.finish(caller, &trailers, port),
+            Command::StartResponse { caller } => self.start_response(caller, port),
+            Command::Body { caller } => self.want(Wish::Whole, caller, port),
+            Command::StreamBody { caller } => self.want(Wish::Piece, caller, port),
+            Command::StreamNext { receiver } => self.pull(receiver.as_ref()),
+            Command::Grant { receiver, bytes } => self.grant(receiver.as_ref(), bytes, port),
+            Command::ReceiverGone { receiver } => {
+                self.cancel_those(|stream| match &stream.role {
+                    Role::Messages(it) => H::same_receiver(&it.receiver, &receiver),
+                    Role::Handled(it) => H::same_receiver(&it.handler, &receiver),
+                    Role::Whole(_) | Role::Steps(_) => false,
+                });
+            }
+            Command::ProcessGone { process } => {
+                self.cancel_those(|stream| match &stream.role {
+                    Role::Steps(steps) => steps.process == process,
+                    Role::Whole(caller) => H::process(caller) == process,
+                    Role::Messages(_) | Role::Handled(_) => false,
+                });
+            }
+            Command::OpenStream { caller, request, handler, manual } => {
+                self.open_stream(caller, request, handler, manual, port);
+            }
+            Command::StreamSend { caller, stream, data, end } => {
+                self.send_on(stream, caller, data, end.then_some(None), port);
+            }
+            Command::StreamTrailers { caller, stream, trailers } => {
+                match head::trailers(&trailers) {
+                    Ok(trailers) => {
+                        let end = Some(Some(trailers));
+                        self.send_on(stream, caller, Content::Empty, end, port);
+                    }
+                    Err(error) => port.sink.reply(caller, Answer::Error(error)),
+                }
+            }
+            Command::StreamConsume { stream, bytes } => self.consume(stream, bytes),
+            Command::StreamCancel { caller, stream, code } => {
+                if let Some(key) = self.handled_key(stream) {
+                    self.cancel(key, Reason::from(code));
+                }
+                port.sink.reply(caller, Answer::Ok);
+            }
+            Command::WatchIdle => {}
+            Command::Reuse { caller } => {
+                let ready = !self.draining
+                    && self.with_link(|link| link.is_some_and(|link| link.check().is_ok()));
+                port.sink.reply(caller, Answer::Reuse { should_close: false, ready });
+            }
+            Command::Send { caller, .. } | Command::Recv { caller, .. } => {
+                // Raw bytes in between would break every stream.
+                port.sink.reply(caller, Answer::Error(Error::NotSupported));
+            }
+            other => self.with_link(|link| port.ask_link(link, other)),
+        }
+    }
+
+    /// Begins an exchange; its key unless it failed at once.
+    fn start(
+        &mut self,
+        request: Request<H::Payload>,
+        options: RequestOptions,
+        role: Role<H>,
+        port: &mut Port<'_, H>,
+    ) -> Option<usize> {
+        let refuse = |role: Role<H>, error, port: &mut Port<'_, H>| {
+            if let Some(caller) = role.into_caller() {
+                port.sink.reply(caller, Answer::Error(error));
+            }
+            None
+        };
+        let Some(session) = self.session.as_ref().filter(|_| !self.draining) else {
+            return refuse(role, Error::InvalidState, port);
+        };
+        let peer = session.line.peer();
+        let head = match head::request(&request, &session.origin) {
+            Ok((_, size)) if size > peer.max_header_list as usize => {
+                return refuse(role, Error::HeaderListTooLarge, port);
+            }
+            Ok((head, _)) => head,
+            Err(error) => return refuse(role, error, port),
+        };
+        if port.config.http2.max_streams == MaxStreams::Fail && !self.has_room() {
+            return refuse(role, Error::MaxStreamsExceeded, port);
+        }
+        port.status.count_request();
+        let entry = self.streams.vacant_entry();
+        let key = entry.key();
+        entry.insert(Stream {
+            role,
+            head_only: head.method() == http::Method::HEAD,
+            receive: Receive::Queued(Box::new(head)),
+            send: None,
+            outbox: Outbox::new(request.content),
+            inbox: Inbox::new(),
+            waker: self.ready.stream(key),
+            id: 0,
+            response: None,
+            interim: 0,
+            trailers: None,
+            outcome: None,
+            end_told: false,
+            unreleased: 0,
+            wants: Wants { interim: options.interim, trailers: options.trailers },
+            timers: Timers {
+                queued: options.recv_timeout.unwrap_or(port.config.recv_timeout),
+                receive: options.recv_timeout.unwrap_or(port.config.recv_timeout),
+                receive_deadline: None,
+                send: options.send_timeout.unwrap_or(port.config.http2.send_timeout),
+                send_deadline: None,
+                entered: None,
+            },
+        });
+        self.queued.push_back(key);
+        self.open_queued(port);
+        // One that still waits has its deadline set by this.
+        self.ready.stream(key).wake();
+        Some(key)
+    }
+
+    fn has_room(&self) -> bool {
+        let open = self.streams.len() - self.queued.len();
+        self.session.as_ref().is_some_and(|session| open < session.line.peer().max_streams as usize)
+    }
+
+    /// Opens streams that wait, as far as the peer has room for them.
+    pub(super) fn open_queued(&mut self, port: &mut Port<'_, H>) {
+        while !self.queued.is_empty() && self.has_room() {
+            let Some(session) = &mut self.session else { return };
+            let cx = &mut Context::from_waker(self.ready.connection());
+            match session.requests.poll_ready(cx) {
+                Poll::Ready(Ok(())) => {}
+                // The connection is about to end, and those who wait with it.
+                Poll::Ready(Err(_)) => return,
+                Poll::Pending => {
+                    // That took the place of the waker of the stream that is in the way.
+                    if let Some(newest) = self.newest {
+                        self.work(newest, port);
+                    }
+                    return;
+                }
+            }
+            if let Some(key) = self.queued.pop_front()
+                && let Err(error) = self.open(key)
+            {
+                self.give_up(key, &error, port);
+            }
+        }
+    }
+
+    fn open(&mut self, key: usize) -> Result<(), Error> {
+        let session = self.session.as_mut().ok_or(Error::Closed)?;
+        let stream = self.streams.get_mut(key).ok_or(Error::NoStream)?;
+        let Receive::Queued(head) = std::mem::replace(&mut stream.receive, Receive::Over) else {
+            return Err(Error::InvalidState);
+        };
+        let bodyless = stream.outbox.is_bodyless();
+        let (response, mut send) = session
+            .requests
+            .send_request(*head, bodyless)
+            .map_err(|error| ending::request_error(&error, &session.line, session.tls))?;
+        let id = send.stream_id().as_u32();
+        if bodyless {
+            stream.outbox.ended_with_head();
+        } else {
+            // What certainly fits needs no look at the windows, and leaves with the head.
+            let peer = session.line.peer();
+            let room = peer.window.saturating_sub(self.handed).min(peer.initial_window.into());
+            if let Some(data) = stream.outbox.take_small(room) {
+                self.handed += data.len() as u64;
+                send.send_data(data, true).map_err(|_| Error::ProtocolError)?;
+            }
+        }
+        stream.opened(id, response, send);
+        self.newest = Some(key);
+        self.ready.stream(key).wake();
+        self.draining |= id >= LAST_STREAM;
+        Ok(())
+    }
+
+    fn start_steps(
+        &mut self,
+        caller: H::Caller,
+        request: Request<H::Payload>,
+        options: RequestOptions,
+        port: &mut Port<'_, H>,
+    ) {
+        let process = H::process(&caller);
+        if self.step_key(&process, |stage| matches!(stage, Stage::Sending)).is_some() {
+            return port.refuse(caller);
+        }
+        let accept = Some(caller);
+        let steps = Steps { process, accept, stage: Stage::Sending, held: VecDeque::new() };
+        let request = Request { content: Content::Stream, ..request };
+        if let Some(key) = self.start(request, options, Role::Steps(steps), port) {
+            self.was_stepped = true;
+            self.stepped.push(key);
+        }
+    }
+
+    /// The newest stream of `process` that has come to a stage that fits.
+    fn step_key(&self, process: &H::Process, fits: impl Fn(&Stage<H>) -> bool) -> Option<usize> {
+        self.stepped.iter().rev().copied().find(|key| {
+            matches!(
+                self.streams.get(*key).map(|stream| &stream.role),
+                Some(Role::Steps(steps)) if steps.process == *process && fits(&steps.stage)
+            )
+        })
+    }
+
+    /// The same for a request that is being sent. One that has failed meanwhile is told of, once.
+    fn sending_key(
+        &mut self,
+        caller: H::Caller,
+        port: &mut Port<'_, H>,
+    ) -> Option<(usize, H::Caller)> {
+        let process = H::process(&caller);
+        let Some(key) = self.step_key(&process, |stage| matches!(stage, Stage::Sending)) else {
+            let error = if self.was_stepped { Error::NoStream } else { Error::InvalidState };
+            port.sink.reply(caller, Answer::Error(error));
+            return None;
+        };
+        match self.streams.get(key).and_then(|stream| stream.outcome.clone()) {
+            Some(Err(error)) => {
+                drop(self.remove(key));
+                port.sink.reply(caller, Answer::Error(error));
+                None
+            }
+            _ => Some((key, caller)),
+        }
+    }
+
+    fn send_chunk(&mut self, caller: H::Caller, data: Content<H::Payload>, port: &mut Port<'_, H>) {
+        if let Some((key, caller)) = self.sending_key(caller, port) {
+            self.send(key, caller, data, None, port);
+        }
+    }
+
+    fn finish(&mut self, caller: H::Caller, trailers: &HeaderList, port: &mut Port<'_, H>) {
+        let trailers = match head::trailers(trailers) {
+            Ok(trailers) => Some(trailers).filter(|map| !map.is_empty()),
+            Err(error) => return port.sink.reply(caller, Answer::Error(error)),
+        };
+        let Some((key, caller)) = self.sending_key(caller, port) else { return };
+        if self.streams.get(key).is_some_and(|stream| !stream.outbox.is_open()) {
+            return port.sink.reply(caller, Answer::Ok);
+        }
+        self.send(key, caller, Content::Empty, Some(trailers), port);
+    }
+
+    /// Adds to what a stream sends; `end` says that nothing but these trailers follows.
+    fn send(
+        &mut self,
+        key: usize,
+        caller: H::Caller,
+        data: Content<H::Payload>,
+        end: Option<Option<http::HeaderMap>>,
+        port: &mut Port<'_, H>,
+    ) {
+        let Some(stream) = self.streams.get_mut(key) else { return port.refuse(caller) };
+        let never = stream.timers.send == SendTimeout::Never;
+        let error = if !stream.outbox.is_open() || matches!(stream.outcome, Some(Err(_))) {
+            Some(Error::SendClosed)
+        } else if never && stream.outbox.len() > MOST_WAITING {
+            Some(Error::SendBufferFull)
+        } else {
+            None
+        };
+        if let Some(error) = error {
+            return port.sink.reply(caller, Answer::Error(error));
+        }
+        let (waits, told) = if never { (None, Some(caller)) } else { (Some(caller), None) };
+        let rest = match end {
+            None => stream.outbox.push(data, waits),
+            Some(trailers) => {
+                stream.outbox.push(data, None);
+                stream.outbox.finish(trailers, waits);
+                None
+            }
+        };
+        for caller in rest.into_iter().chain(told) {
+            port.sink.reply(caller, Answer::Ok);
+        }
+        self.ready.stream(key).wake();
+    }
+
+    fn start_response(&mut self, caller: H::Caller, port: &mut Port<'_, H>) {
+        let process = H::process(&caller);
+        let Some(key) = self.step_key(&process, |stage| matches!(stage, Stage::Sending)) else {
+            return port.sink.reply(caller, Answer::Error(Error::NoStream));
+        };
+        // A response of the same process that it never read to its end is of no use any more.
+        if let Some(old) = self.step_key(&process, |stage| matches!(stage, Stage::Idle)) {
+            self.cancel(old, Reason::CANCEL);
+        }
+        if let Some(Role::Steps(steps)) = self.streams.get_mut(key).map(|stream| &mut stream.role) {
+            steps.stage = Stage::Head(Some(caller));
+        }
+        self.ready.stream(key).wake();
+    }
+
+    fn want(&mut self, wish: Wish, caller: H::Caller, port: &mut Port<'_, H>) {
+        let process = H::process(&caller);
+        let key = self.step_key(&process, |stage| !matches!(stage, Stage::Sending));
+        let steps = key.and_then(|key| self.streams.get_mut(key)).map(|stream| &mut stream.role);
+        match (key, steps) {
+            (Some(key), Some(Role::Steps(steps))) => {
+                steps.held.push_back((wish, caller));
+                self.ready.stream(key).wake();
+            }
+            _ => {
+                let error = match wish {
+                    Wish::Whole if !self.was_stepped => Error::InvalidState,
+                    Wish::Whole | Wish::Piece => Error::NoStream,
+                };
+                port.sink.reply(caller, Answer::Error(error));
+            }
+        }
+    }
+
+    fn pull(&mut self, receiver: Option<&H::Receiver>) {
+        let streams = &mut self.streams;
+        for key in &self.pulled {
+            if let Some(Role::Messages(messages)) =
+                streams.get_mut(*key).map(|stream| &mut stream.role)
+                && receiver.is_none_or(|it| H::same_receiver(&messages.receiver, it))
+            {
+                messages.pace.pull();
+                return self.ready.stream(*key).wake();
+            }
+        }
+    }
+
+    fn grant(&mut self, receiver: Option<&H::Receiver>, bytes: u64, port: &mut Port<'_, H>) {
+        let mut woken = Vec::new();
+        for (key, stream) in &mut self.streams {
+            let (theirs, pace) = match &mut stream.role {
+                Role::Messages(it) => (&it.receiver, &mut it.pace),
+                Role::Handled(it) => (&it.handler, &mut it.pace),
+                Role::Whole(_) | Role::Steps(_) => continue,
+            };
+            if matches!(pace, Pace::Push { asked: true, .. })
+                && receiver.is_none_or(|it| H::same_receiver(theirs, it))
+            {
+                if pace.grant(bytes, port.config) {
+                    port.sink.notify(crate::event::Notice::Flow(theirs.clone()));
+                }
+                woken.push(key);
+            }
+        }
+        for key in woken {
+            self.ready.stream(key).wake();
+        }
+    }
+
+    fn cancel_those(&mut self, which: impl Fn(&Stream<H>) -> bool) {
+        let keys: Vec<usize> =
+            self.streams.iter().filter(|(_, it)| which(it)).map(|(key, _)| key).collect();
+        for key in keys {
+            self.cancel(key, Reason::CANCEL);
+        }
+    }
+
+    /// Forgets a caller wherever it waits. A response that only it would have got is reset.
+    pub(crate) fn forget(&mut self, target: &H::Caller) {
+        let found =
+            self.streams.iter_mut().find_map(|(key, stream)| Some((key, stream.forget(target)?)));
+        if let Some((key, false)) = found
+            && let Some(mut stream) = self.remove(key)
+        {
+            stream.reset(Reason::CANCEL);
+            if let Some(caller) = stream.role.into_caller() {
+                H::forget(caller);
+            }
+        }
+    }
+
+    fn open_stream(
+        &mut self,
+        caller: H::Caller,
+        request: Request<H::Payload>,
+        handler: H::Receiver,
+        manual: bool,
+        port: &mut Port<'_, H>,
+    ) {
+        let handled =
+            Handled { handler, pace: Pace::push(port.config), manual, accept: Some(caller) };
+        let request = Request { content: Content::Stream, ..request };
+        let options = RequestOptions::default();
+        if let Some(key) = self.start(request, options, Role::Handled(handled), port) {
+            self.handled.push(key);
+        }
+    }
+
+    fn handled_key(&self, id: u64) -> Option<usize> {
+        let fits =
+            |key: &usize| self.streams.get(*key).is_some_and(|stream| u64::from(stream.id) == id);
+        self.handled.iter().copied().find(fits)
+    }
+
+    fn send_on(
+        &mut self,
+        stream: u64,
+        caller: H::Caller,
+        data: Content<H::Payload>,
+        end: Option<Option<http::HeaderMap>>,
+        port: &mut Port<'_, H>,
+    ) {
+        match self.handled_key(stream) {
+            Some(key) => self.send(key, caller, data, end, port),
+            None => port.sink.reply(caller, Answer::Error(Error::NoStream)),
+        }
+    }
+
+    fn consume(&mut self, stream: u64, bytes: u64) {
+        let Some(key) = self.handled_key(stream) else { return };
+        let (Some(session), Some(stream)) = (&self.session, self.streams.get_mut(key)) else {
+            return;
+        };
+        if !matches!(&stream.role, Role::Handled(handled) if handled.manual) {
+            return;
+        }
+        let mut side = Side {
+            line: &session.line,
+            tls: session.tls,
+            held: &mut self.held,
+            handed: &mut self.handed,
+        };
+        // What was not delivered yet cannot have been consumed.
+        let delivered = stream.unreleased - stream.inbox.len().min(stream.unreleased);
+        let bytes = usize::try_from(bytes).unwrap_or(usize::MAX).min(delivered);
+        stream.release(bytes, &mut side);
+    }
+}

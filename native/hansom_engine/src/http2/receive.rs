@@ -1,0 +1,416 @@
+//! What comes on a stream, taken in as it comes and handed on as its reader wants it.
+
+use std::future::Future;
+use std::pin::Pin;
+use std::task::{Context, Poll};
+
+use h2::Reason;
+
+use super::stream::{Head, Receive, Role, Stage, Steps, Stream, Wish};
+use super::{Fate, Side};
+use super::{ending, head};
+use crate::error::{Error, H2Code, Limit};
+use crate::event::{Answer, Message, Notice, StreamEvent};
+use crate::host::{BodyBuffer, Host};
+use crate::port::Port;
+
+impl<H: Host> Stream<H> {
+    /// Does whatever can be done on this stream.
+    pub(super) fn work(&mut self, side: &mut Side<'_>, port: &mut Port<'_, H>) -> Fate {
+        if matches!(self.receive, Receive::Queued(_)) {
+            self.set_receive_deadline(false);
+            return Fate::Open;
+        }
+        let sent = self.send_more(side, port);
+        let came = self.take_in(side, port);
+        let fate = self.hand_on(side, port);
+        self.set_receive_deadline(sent || came);
+        fate
+    }
+
+    /// Takes in what has come; `true` if anything has.
+    fn take_in(&mut self, side: &mut Side<'_>, port: &mut Port<'_, H>) -> bool {
+        let mut progress = false;
+        while self.outcome.is_none() {
+            match self.poll(side, port) {
+                Poll::Pending => break,
+                Poll::Ready(Ok(())) => progress = true,
+                Poll::Ready(Err(error)) => {
+                    progress = true;
+                    self.reset(match error {
+                        Error::StreamError(H2Code::PROTOCOL_ERROR) => Reason::PROTOCOL_ERROR,
+                        _ => Reason::CANCEL,
+                    });
+                    self.outcome = Some(Err(error));
+                }
+            }
+        }
+        progress
+    }
+
+    /// Takes in one thing.
+    fn poll(&mut self, side: &mut Side<'_>, port: &mut Port<'_, H>) -> Poll<Result<(), Error>> {
+        let waker = self.waker.clone();
+        let cx = &mut Context::from_waker(&waker);
+        match &mut self.receive {
+            Receive::Queued(_) | Receive::Over => Poll::Pending,
+            Receive::Head(response) => {
+                if let Poll::Ready(Some(Ok(interim))) = response.poll_informational(cx) {
+                    return Poll::Ready(self.take_interim(&interim, port));
+                }
+                match Pin::new(response).poll(cx) {
+                    Poll::Pending => Poll::Pending,
+                    Poll::Ready(Err(error)) => Poll::Ready(Err(side.error(&error))),
+                    Poll::Ready(Ok(response)) => {
+                        let (parts, body) = response.into_parts();
+                        let headers = head::list(&parts.headers);
+                        let length = headers
+                            .values(b"content-length")
+                            .next()
+                            .and_then(|value| std::str::from_utf8(value).ok()?.parse().ok());
+                        self.response = Some(Head {
+                            status: parts.status.as_u16(),
+                            headers: port.remember_headers(headers),
+                            length,
+                            told: false,
+                        });
+                        if body.is_end_stream() {
+                            self.end();
+                        } else {
+                            self.receive = Receive::Body(body);
+                        }
+                        Poll::Ready(Ok(()))
+                    }
+                }
+            }
+            Receive::Body(body) => match body.poll_data(cx) {
+                Poll::Pending => Poll::Pending,
+                Poll::Ready(Some(Err(error))) => Poll::Ready(Err(side.error(&error))),
+                Poll::Ready(Some(Ok(data))) => {
+                    let ended = body.is_end_stream();
+                    let taken = self.take_data(&data, side, port);
+                    if ended && taken.is_ok() {
+                        self.end();
+                    }
+                    Poll::Ready(taken)
+                }
+                Poll::Ready(None) => {
+                    if let Receive::Body(body) = std::mem::replace(&mut self.receive, Receive::Over)
+                    {
+                        self.receive = Receive::Trailers(body);
+                    }
+                    Poll::Ready(Ok(()))
+                }
+            },
+            Receive::Trailers(body) => match body.poll_trailers(cx) {
+                Poll::Pending => Poll::Pending,
+                Poll::Ready(Err(error)) => Poll::Ready(Err(side.error(&error))),
+                Poll::Ready(Ok(trailers)) => {
+                    self.trailers = trailers;
+                    self.end();
+                    Poll::Ready(Ok(()))
+                }
+            },
+        }
+    }
+
+    /// The response is complete. What is left of it is in the inbox.
+    fn end(&mut self) {
+        self.outcome = Some(Ok(()));
+        if matches!(self.receive, Receive::Head(_)) {
+            self.receive = Receive::Over;
+        }
+    }
+
+    fn take_interim(
+        &mut self,
+        response: &http::Response<()>,
+        port: &mut Port<'_, H>,
+    ) -> Result<(), Error> {
+        self.interim += 1;
+        if self.interim > port.config.limits.interim_responses {
+            return Err(Error::Limit(Limit::InterimResponses));
+        }
+        let status = response.status().as_u16();
+        let headers = || head::list(response.headers());
+        match &self.role {
+            Role::Whole(caller) if self.wants.interim => {
+                port.sink.inform(caller, status, b"", &headers());
+            }
+            Role::Messages(messages) if self.wants.interim => {
+                let (reason, headers) = (Vec::new(), headers());
+                let message = Message::Informational { status, reason, headers };
+                let _ = port.sink.send(&messages.receiver, message);
+            }
+            Role::Handled(handled) => {
+                let event = StreamEvent::Informational { status, headers: headers() };
+                let message = Message::Stream { id: self.id.into(), event };
+                let _ = port.sink.send(&handled.handler, message);
+            }
+            Role::Whole(_) | Role::Messages(_) | Role::Steps(_) => {}
+        }
+        Ok(())
+    }
+
+    fn take_data(
+        &mut self,
+        data: &[u8],
+        side: &mut Side<'_>,
+        port: &Port<'_, H>,
+    ) -> Result<(), Error> {
+        if data.is_empty() {
+            return Ok(());
+        }
+        self.unreleased += data.len();
+        *side.held += data.len();
+        if self.is_contentless() {
+            return Err(Error::StreamError(H2Code::PROTOCOL_ERROR));
+        }
+        let limit = port.config.limits.body_bytes;
+        let whole = match &self.role {
+            Role::Whole(_) => true,
+            Role::Steps(steps) => matches!(steps.stage, Stage::Reading(Wish::Whole, _)),
+            Role::Messages(_) | Role::Handled(_) => false,
+        };
+        if whole {
+            let expected = self.response.as_ref().and_then(|head| head.length);
+            self.inbox.extend(data, expected, limit)?;
+            self.release(self.unreleased, side);
+            Ok(())
+        } else {
+            self.inbox.push(data)
+        }
+    }
+
+    /// Hands on what its reader wants now.
+    fn hand_on(&mut self, side: &mut Side<'_>, port: &mut Port<'_, H>) -> Fate {
+        let result = match &self.role {
+            Role::Whole(_) => Ok(if self.outcome.is_some() { Fate::Over } else { Fate::Open }),
+            Role::Messages(_) => self.hand_messages(side, port),
+            Role::Steps(_) => self.hand_steps(side, port),
+            Role::Handled(_) => self.hand_handler(side, port),
+        };
+        match result {
+            Ok(fate) => fate,
+            Err(error) => {
+                self.reset(Reason::CANCEL);
+                self.inbox.clear();
+                self.outcome = Some(Err(error));
+                Fate::Over
+            }
+        }
+    }
+
+    fn hand_messages(
+        &mut self,
+        side: &mut Side<'_>,
+        port: &mut Port<'_, H>,
+    ) -> Result<Fate, Error> {
+        let Role::Messages(messages) = &mut self.role else { return Ok(Fate::Open) };
+        if (self.outbox.is_complete() || self.response.is_some())
+            && let Some(caller) = messages.accept.take()
+        {
+            port.sink.reply(caller, Answer::Ok);
+        }
+        if let Some(head) = &mut self.response
+            && !std::mem::replace(&mut head.told, true)
+        {
+            let status = Message::Status { status: head.status, reason: Vec::new() };
+            let headers = Message::Headers(head.headers.clone());
+            let told = port.sink.send(&messages.receiver, status);
+            if told.and_then(|()| port.sink.send(&messages.receiver, headers)).is_err() {
+                return Ok(Fate::Unwanted);
+            }
+        }
+        while messages.pace.allows() {
+            let Some(piece) = self.inbox.take_piece()? else { break };
+            let len = piece.as_slice().len();
+            if port.sink.send(&messages.receiver, Message::Data(piece)).is_err() {
+                return Ok(Fate::Unwanted);
+            }
+            if messages.pace.spend(len as u64, port.config) {
+                port.sink.notify(Notice::Flow(messages.receiver.clone()));
+            }
+            side.release(&mut self.unreleased, &mut self.receive, len);
+        }
+        let over = match &self.outcome {
+            Some(_) if !self.inbox.is_empty() => false,
+            // A failure is no piece that could be asked for.
+            Some(Err(_)) => true,
+            Some(Ok(())) => messages.pace.allows_end(),
+            None => false,
+        };
+        Ok(if over { Fate::Over } else { Fate::Open })
+    }
+
+    fn hand_steps(&mut self, side: &mut Side<'_>, port: &mut Port<'_, H>) -> Result<Fate, Error> {
+        if let Role::Steps(Steps { accept, .. }) = &mut self.role
+            && self.outcome.as_ref().is_none_or(Result::is_ok)
+            && let Some(caller) = accept.take()
+        {
+            port.sink.reply(caller, Answer::Ok);
+        }
+        loop {
+            let Role::Steps(Steps { stage, held, .. }) = &mut self.role else {
+                return Ok(Fate::Open);
+            };
+            match std::mem::replace(stage, Stage::Idle) {
+                Stage::Sending => {
+                    *stage = Stage::Sending;
+                    // The reason is kept for the next command.
+                    if let Some(Err(error)) = &self.outcome {
+                        for caller in self.outbox.abandon() {
+                            port.sink.reply(caller, Answer::Error(ending::send_error(error)));
+                        }
+                    }
+                    return Ok(Fate::Open);
+                }
+                Stage::Head(caller) => {
+                    let Some(head) = &self.response else {
+                        *stage = Stage::Head(caller);
+                        // A failure waits for someone to be told.
+                        let told = matches!(stage, Stage::Head(Some(_)));
+                        let failed = matches!(self.outcome, Some(Err(_)));
+                        return Ok(if failed && told { Fate::Over } else { Fate::Open });
+                    };
+                    if let Some(caller) = caller {
+                        let (status, headers) = (head.status, head.headers.clone());
+                        port.sink.reply(caller, Answer::Response { status, headers });
+                    }
+                }
+                Stage::Idle => match held.pop_front() {
+                    Some((wish, caller)) => *stage = Stage::Reading(wish, caller),
+                    None => return Ok(Fate::Open),
+                },
+                Stage::Reading(Wish::Piece, caller) => {
+                    if let Some(piece) = self.inbox.take_piece()? {
+                        let len = piece.as_slice().len();
+                        port.sink.reply(caller, Answer::Data(piece));
+                        side.release(&mut self.unreleased, &mut self.receive, len);
+                    } else {
+                        *stage = Stage::Reading(Wish::Piece, caller);
+                        let over = self.outcome.is_some();
+                        return Ok(if over { Fate::Over } else { Fate::Open });
+                    }
+                }
+                Stage::Reading(Wish::Whole, caller) => {
+                    *stage = Stage::Reading(Wish::Whole, caller);
+                    if self.outcome.is_some() {
+                        return Ok(Fate::Over);
+                    }
+                    let limit = port.config.limits.body_bytes;
+                    if self.inbox.len() as u64 > limit {
+                        return Err(Error::Limit(Limit::BodyBytes));
+                    }
+                    self.release(self.unreleased, side);
+                    return Ok(Fate::Open);
+                }
+            }
+        }
+    }
+
+    fn hand_handler(&mut self, side: &mut Side<'_>, port: &mut Port<'_, H>) -> Result<Fate, Error> {
+        let id = u64::from(self.id);
+        let Role::Handled(handled) = &mut self.role else { return Ok(Fate::Open) };
+        if self.outcome.as_ref().is_none_or(Result::is_ok)
+            && let Some(caller) = handled.accept.take()
+        {
+            port.sink.reply(caller, Answer::Stream { id });
+        }
+        if let Some(head) = &mut self.response
+            && !std::mem::replace(&mut head.told, true)
+        {
+            let event =
+                StreamEvent::Response { status: head.status, headers: head.headers.clone() };
+            if port.sink.send(&handled.handler, Message::Stream { id, event }).is_err() {
+                return Ok(Fate::Unwanted);
+            }
+        }
+        let complete = matches!(self.outcome, Some(Ok(())));
+        let mut ended = false;
+        while handled.manual || handled.pace.allows() {
+            let Some(data) = self.inbox.take_piece()? else { break };
+            let len = data.as_slice().len();
+            ended = complete && self.trailers.is_none() && self.inbox.is_empty();
+            let event = StreamEvent::Data { data, end: ended };
+            let message = Message::Stream { id, event };
+            if port.sink.send(&handled.handler, message).is_err() {
+                return Ok(Fate::Unwanted);
+            }
+            if !handled.manual {
+                if handled.pace.spend(len as u64, port.config) {
+                    port.sink.notify(Notice::Flow(handled.handler.clone()));
+                }
+                side.release(&mut self.unreleased, &mut self.receive, len);
+            }
+        }
+        if !self.inbox.is_empty() {
+            return Ok(Fate::Open);
+        }
+        match &self.outcome {
+            None => return Ok(Fate::Open),
+            Some(Err(_)) => return Ok(Fate::Over),
+            Some(Ok(())) => {}
+        }
+        if !ended && !std::mem::replace(&mut self.end_told, true) {
+            let event = match self.trailers.take() {
+                Some(trailers) => StreamEvent::Trailers(head::list(&trailers)),
+                None => {
+                    let data = H::Buffer::allocate(0).ok_or(Error::OutOfMemory)?;
+                    StreamEvent::Data { data, end: true }
+                }
+            };
+            if port.sink.send(&handled.handler, Message::Stream { id, event }).is_err() {
+                return Ok(Fate::Unwanted);
+            }
+        }
+        self.end_told = true;
+        // The handler may have something to say still.
+        Ok(if self.outbox.is_complete() { Fate::Gone } else { Fate::Open })
+    }
+
+    /// The last word about a stream that came to its end.
+    pub(super) fn conclude(mut self, last: u32, port: &mut Port<'_, H>) {
+        match self.outcome.take() {
+            Some(Ok(())) => {}
+            Some(Err(error)) => return self.fail(&error, last, port),
+            None => return,
+        }
+        // The peer has answered and wants nothing more: senders learn that it took no notice.
+        for caller in self.outbox.abandon() {
+            port.sink.reply(caller, Answer::Error(Error::SendClosed));
+        }
+        match self.role {
+            Role::Whole(caller) => {
+                let answer = match (self.response, self.inbox.take_whole()) {
+                    (Some(Head { status, headers, .. }), Ok(body)) => {
+                        Answer::Full { status, headers, body }
+                    }
+                    (_, Err(error)) => Answer::Error(error),
+                    (None, Ok(_)) => Answer::Error(Error::StreamError(H2Code::PROTOCOL_ERROR)),
+                };
+                port.sink.reply(caller, answer);
+            }
+            Role::Messages(messages) => {
+                if self.wants.trailers
+                    && let Some(trailers) = &self.trailers
+                {
+                    let message = Message::Trailers(head::list(trailers));
+                    let _ = port.sink.send(&messages.receiver, message);
+                }
+                let _ = port.sink.send(&messages.receiver, Message::Done);
+            }
+            Role::Steps(Steps { stage: Stage::Reading(wish, caller), held, .. }) => {
+                let answer = match wish {
+                    Wish::Piece => Answer::Done,
+                    Wish::Whole => self.inbox.take_whole().map_or_else(Answer::Error, Answer::Data),
+                };
+                port.sink.reply(caller, answer);
+                for (_, caller) in held {
+                    port.sink.reply(caller, Answer::Error(Error::NoStream));
+                }
+            }
+            Role::Steps(_) | Role::Handled(_) => {}
+        }
+    }
+}

@@ -1,0 +1,96 @@
+//! From an open link to a connection that has heard its peer's settings.
+
+use std::future::{Future, poll_fn};
+use std::pin::pin;
+use std::sync::Arc;
+use std::task::Poll;
+use std::time::Duration;
+
+use bytes::Bytes;
+use h2::client::{Builder, Connection, SendRequest};
+
+use super::ending;
+use super::head::Origin;
+use super::wire::{Line, Wire};
+use crate::config::Config;
+use crate::error::Error;
+use crate::transport::Link;
+
+/// Streams we reset are remembered, so that what the peer sent before it knew is not taken for an
+/// error of its own.
+const RESET_STREAMS: usize = 1024;
+const RESET_STREAM_DURATION: Duration = Duration::from_secs(10);
+
+/// A connection over which requests can be sent.
+pub(crate) struct Session {
+    pub(super) connection: Connection<Wire, Bytes>,
+    pub(super) requests: SendRequest<Bytes>,
+    pub(super) line: Arc<Line>,
+    pub(super) origin: Origin,
+    pub(super) tls: bool,
+}
+
+impl Session {
+    /// Sends the preface and waits for the peer's settings, at most for `limit`.
+    ///
+    /// # Errors
+    /// [`Error::Timeout`], or why the connection was lost.
+    pub(crate) async fn open(
+        link: Link,
+        config: &Config,
+        port: u16,
+        limit: Option<Duration>,
+    ) -> Result<Self, Error> {
+        let opening = greet(link, config, port);
+        match limit {
+            Some(limit) => {
+                tokio::time::timeout(limit, opening).await.unwrap_or(Err(Error::Timeout))
+            }
+            None => opening.await,
+        }
+    }
+
+    pub(crate) fn is_tls(&self) -> bool {
+        self.tls
+    }
+}
+
+async fn greet(link: Link, config: &Config, port: u16) -> Result<Session, Error> {
+    let tls = link.is_tls();
+    let origin = Origin::new(&config.host_header, port, tls);
+    let (wire, line) = Wire::new(link);
+    let outer = line.clone();
+    let mut exchange = pin!(async move {
+        let lost = |error: &h2::Error| ending::connection_error(error, &line, tls);
+        let handshake = builder(config).handshake(wire).await;
+        let (requests, mut connection) = handshake.map_err(|error| lost(&error))?;
+        poll_fn(|cx| match std::pin::Pin::new(&mut connection).poll(cx) {
+            Poll::Ready(Ok(())) => Poll::Ready(Err(ending::lost(&line, tls))),
+            Poll::Ready(Err(error)) => Poll::Ready(Err(lost(&error))),
+            Poll::Pending if line.peer().settled => Poll::Ready(Ok(())),
+            Poll::Pending => Poll::Pending,
+        })
+        .await?;
+        Ok(Session { connection, requests, line, origin, tls })
+    });
+    poll_fn(|cx| {
+        outer.begin_turn(usize::MAX, cx);
+        exchange.as_mut().poll(cx)
+    })
+    .await
+}
+
+fn builder(config: &Config) -> Builder {
+    const LARGEST_WINDOW: u32 = (1 << 31) - 1;
+    let settings = &config.http2;
+    let header_list = u32::try_from(config.limits.header_bytes).unwrap_or(u32::MAX);
+    let mut builder = Builder::new();
+    builder
+        .enable_push(false)
+        .initial_window_size(settings.stream_window.min(LARGEST_WINDOW))
+        .initial_connection_window_size(settings.connection_window.clamp(65_535, LARGEST_WINDOW))
+        .max_header_list_size(header_list)
+        .max_concurrent_reset_streams(RESET_STREAMS)
+        .reset_stream_duration(RESET_STREAM_DURATION);
+    builder
+}

@@ -1,0 +1,250 @@
+//! One stream: what is sent on it, what came, and who gets it.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+use std::task::Waker;
+use std::time::Duration;
+
+use bytes::Bytes;
+use h2::client::ResponseFuture;
+use h2::{Reason, RecvStream, SendStream};
+use http::HeaderMap;
+use tokio::time::Instant;
+
+use super::Side;
+use super::inbox::Inbox;
+use super::outbox::Outbox;
+use crate::command::SendTimeout;
+use crate::error::Error;
+use crate::flow::Pace;
+use crate::headers::HeaderList;
+use crate::host::Host;
+
+/// A stream, from the wish for it to the last word about it.
+pub(super) struct Stream<H: Host> {
+    pub(super) role: Role<H>,
+    pub(super) receive: Receive,
+    pub(super) send: Option<SendStream<Bytes>>,
+    pub(super) outbox: Outbox<H>,
+    pub(super) inbox: Inbox<H::Buffer>,
+    pub(super) waker: Waker,
+    /// The identifier, once there is one.
+    pub(super) id: u32,
+    /// A response to HEAD.
+    pub(super) head_only: bool,
+    pub(super) response: Option<Head>,
+    /// Interim responses so far.
+    pub(super) interim: usize,
+    pub(super) trailers: Option<HeaderMap>,
+    /// How the response ended, once it has.
+    pub(super) outcome: Option<Result<(), Error>>,
+    /// A handler has been told that the response is complete.
+    pub(super) end_told: bool,
+    /// Bytes received for which the window was not yet reopened.
+    pub(super) unreleased: usize,
+    pub(super) wants: Wants,
+    pub(super) timers: Timers,
+}
+
+/// What the request asked to be told besides the response.
+#[derive(Clone, Copy)]
+pub(super) struct Wants {
+    pub(super) interim: bool,
+    pub(super) trailers: bool,
+}
+
+/// The head of a final response.
+pub(super) struct Head {
+    pub(super) status: u16,
+    pub(super) headers: Arc<HeaderList>,
+    pub(super) length: Option<u64>,
+    /// The receiver of messages has been told.
+    pub(super) told: bool,
+}
+
+/// How far the response has come.
+///
+/// ```text
+///   Queued ─► Head ─► Body ─► Trailers ─► Over        any ── reset, lost ──► Over
+/// ```
+pub(super) enum Receive {
+    /// The peer allows no more streams for now.
+    Queued(Box<http::Request<()>>),
+    Head(ResponseFuture),
+    Body(RecvStream),
+    Trailers(RecvStream),
+    Over,
+}
+
+/// Who gets what.
+pub(super) enum Role<H: Host> {
+    /// The whole response is one answer.
+    Whole(H::Caller),
+    /// The response is delivered as messages.
+    Messages(Messages<H>),
+    /// The request is sent, and its response read, by commands of one process.
+    Steps(Steps<H>),
+    /// Both directions belong to a handler.
+    Handled(Handled<H>),
+}
+
+/// A response delivered as messages.
+pub(super) struct Messages<H: Host> {
+    pub(super) receiver: H::Receiver,
+    /// Told when the request is on its way.
+    pub(super) accept: Option<H::Caller>,
+    pub(super) pace: Pace,
+}
+
+/// A request sent in pieces.
+pub(super) struct Steps<H: Host> {
+    pub(super) process: H::Process,
+    /// Told when the stream is open.
+    pub(super) accept: Option<H::Caller>,
+    pub(super) stage: Stage<H>,
+    /// Wishes for the body that came before it was their turn.
+    pub(super) held: VecDeque<(Wish, H::Caller)>,
+}
+
+/// How far the process has come.
+pub(super) enum Stage<H: Host> {
+    /// It sends the request.
+    Sending,
+    /// It waits for the head; nobody does once the caller has given up.
+    Head(Option<H::Caller>),
+    /// It has the head and wants nothing for now.
+    Idle,
+    /// It waits for a part of the body.
+    Reading(Wish, H::Caller),
+}
+
+/// What is wanted of a body.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Wish {
+    Whole,
+    Piece,
+}
+
+/// A stream of a handler's own.
+pub(super) struct Handled<H: Host> {
+    pub(super) handler: H::Receiver,
+    /// Told when the stream is open.
+    pub(super) accept: Option<H::Caller>,
+    pub(super) pace: Pace,
+    /// The window reopens only when the handler says so.
+    pub(super) manual: bool,
+}
+
+/// When what waits is given up.
+pub(super) struct Timers {
+    pub(super) queued: Option<Duration>,
+    pub(super) receive: Option<Duration>,
+    pub(super) receive_deadline: Option<Instant>,
+    pub(super) send: SendTimeout,
+    pub(super) send_deadline: Option<Instant>,
+    /// The one entry among the connection's deadlines that counts.
+    pub(super) entered: Option<Instant>,
+}
+
+impl<H: Host> Role<H> {
+    /// Who waits to hear whether the request was accepted, or for its answer.
+    pub(super) fn into_caller(self) -> Option<H::Caller> {
+        match self {
+            Self::Whole(caller) => Some(caller),
+            Self::Messages(messages) => messages.accept,
+            Self::Steps(steps) => steps.accept,
+            Self::Handled(handled) => handled.accept,
+        }
+    }
+}
+
+impl Side<'_> {
+    /// Reopens the window of a stream for bytes that were received.
+    pub(super) fn release(&mut self, unreleased: &mut usize, receive: &mut Receive, bytes: usize) {
+        let bytes = bytes.min(*unreleased);
+        *unreleased -= bytes;
+        *self.held -= bytes;
+        if let Receive::Body(stream) | Receive::Trailers(stream) = receive {
+            // Refused only for more than was received.
+            let _ = stream.flow_control().release_capacity(bytes);
+        }
+    }
+}
+
+impl Timers {
+    pub(super) fn next(&self) -> Option<Instant> {
+        [self.receive_deadline, self.send_deadline].into_iter().flatten().min()
+    }
+}
+
+impl<H: Host> Stream<H> {
+    /// Tells the peer that nobody is interested any more, if it does not know yet.
+    pub(super) fn reset(&mut self, reason: Reason) {
+        if let Some(send) = &mut self.send
+            && !(matches!(self.outcome, Some(Ok(()))) && self.outbox.is_complete())
+        {
+            send.send_reset(reason);
+        }
+        self.send = None;
+        self.receive = Receive::Over;
+    }
+
+    /// Reopens the window for bytes that were received.
+    pub(super) fn release(&mut self, bytes: usize, side: &mut Side<'_>) {
+        side.release(&mut self.unreleased, &mut self.receive, bytes);
+    }
+
+    /// Whether the response may have no content (RFC 9110, section 6.4.1).
+    pub(super) fn is_contentless(&self) -> bool {
+        self.head_only
+            || self.response.as_ref().is_some_and(|head| matches!(head.status, 204 | 304))
+    }
+
+    /// Whether someone waits for the peer, so that it may take too long.
+    fn waits_for_peer(&self) -> bool {
+        if self.outcome.is_some() {
+            return false;
+        }
+        if matches!(self.receive, Receive::Queued(_)) {
+            return true;
+        }
+        match &self.role {
+            Role::Whole(_) => self.outbox.is_complete(),
+            Role::Messages(messages) => {
+                let waits = self.response.is_none() || messages.pace.allows();
+                self.outbox.is_complete() && waits
+            }
+            Role::Steps(steps) => {
+                matches!(steps.stage, Stage::Head(Some(_)) | Stage::Reading(..))
+                    && self.outbox.is_idle()
+            }
+            Role::Handled(_) => false,
+        }
+    }
+
+    /// Sets the receive deadline anew if anything happened, and lifts it while nobody waits.
+    pub(super) fn set_receive_deadline(&mut self, progress: bool) {
+        let queued = matches!(self.receive, Receive::Queued(_));
+        let timeout = if queued { self.timers.queued } else { self.timers.receive };
+        match timeout {
+            Some(timeout) if self.waits_for_peer() => {
+                if progress || self.timers.receive_deadline.is_none() {
+                    self.timers.receive_deadline = Instant::now().checked_add(timeout);
+                }
+            }
+            _ => self.timers.receive_deadline = None,
+        }
+    }
+
+    /// Sets the deadline of a send that is blocked, and lifts it when it is not.
+    pub(super) fn set_send_deadline(&mut self, blocked: bool, progress: bool) {
+        match self.timers.send {
+            SendTimeout::After(timeout) if blocked => {
+                if progress || self.timers.send_deadline.is_none() {
+                    self.timers.send_deadline = Instant::now().checked_add(timeout);
+                }
+            }
+            _ => self.timers.send_deadline = None,
+        }
+    }
+}

@@ -1,0 +1,217 @@
+//! What a peer allows, and what it is allowed.
+
+use std::time::Duration;
+
+use hansom_engine::{
+    Command, Config, Content, Error, H2Code, HeaderList, Http2Config, Limits, MaxStreams, Request,
+    RequestOptions, State,
+};
+use tokio::io::AsyncWriteExt;
+
+use crate::host::{Client, error, full};
+use crate::peer::{
+    CONTINUATION, DATA, END_STREAM, HEADERS, OK, PING, Raw, SETTINGS, ask_with, block, frame, get,
+};
+
+// Clauses: H2-4
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn requests_beyond_the_peers_limit_wait_for_their_turn() {
+    let (client, mut raw) = Raw::connected(Config::default(), &[(3, 2)]).await;
+    let mut pending: Vec<_> = (0..5).map(|_| get(&client, "/")).collect();
+    for turn in 0..5 {
+        if turn == 0 {
+            assert_eq!((raw.request().await, raw.request().await), (1, 3));
+        } else if turn < 4 {
+            assert_eq!(raw.request().await, 2 * turn + 3);
+        }
+        raw.respond(2 * turn + 1, END_STREAM, OK).await;
+        assert_eq!(full(pending.remove(0)).await.0, 200);
+    }
+}
+
+// Clauses: H2-4, ST-8
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn waiting_for_a_turn_is_bounded_by_the_receive_timeout() {
+    let (client, mut raw) = Raw::connected(Config::default(), &[(3, 1)]).await;
+    let first = get(&client, "/");
+    assert_eq!(raw.request().await, 1);
+    let options = RequestOptions {
+        recv_timeout: Some(Some(Duration::from_millis(30))),
+        ..RequestOptions::default()
+    };
+    let waiting = ask_with(&client, "GET", "/", Content::Empty, options);
+    assert_eq!(error(waiting).await, Error::Timeout);
+    raw.respond(1, END_STREAM, OK).await;
+    assert_eq!(full(first).await.0, 200);
+    // Nothing was sent for the one that gave up.
+    let next = get(&client, "/");
+    assert_eq!(raw.request().await, 3);
+    raw.respond(3, END_STREAM, OK).await;
+    assert_eq!(full(next).await.0, 200);
+}
+
+// Clauses: H2-4
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn or_fail_at_once() {
+    let http2 = Http2Config { max_streams: MaxStreams::Fail, ..Http2Config::default() };
+    let (client, mut raw) = Raw::connected(Config { http2, ..Config::default() }, &[(3, 1)]).await;
+    let first = get(&client, "/");
+    assert_eq!(error(get(&client, "/")).await, Error::MaxStreamsExceeded);
+    assert_eq!(raw.request().await, 1);
+    raw.respond(1, END_STREAM, OK).await;
+    assert_eq!(full(first).await.0, 200);
+    let next = get(&client, "/");
+    assert_eq!(raw.request().await, 3);
+    raw.respond(3, END_STREAM, OK).await;
+    assert_eq!(full(next).await.0, 200);
+}
+
+// Clauses: H2-4
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_place_given_up_is_taken_by_the_next() {
+    let (client, mut raw) = Raw::connected(Config::default(), &[(3, 1)]).await;
+    let options = RequestOptions {
+        recv_timeout: Some(Some(Duration::from_millis(30))),
+        ..RequestOptions::default()
+    };
+    for turn in 0..3 {
+        let stalled = ask_with(&client, "GET", "/", Content::Empty, options);
+        assert_eq!(raw.request().await, 4 * turn + 1);
+        let next = get(&client, "/");
+        assert_eq!(error(stalled).await, Error::Timeout);
+        assert_eq!(raw.reset_code().await, 8);
+        assert_eq!(raw.request().await, 4 * turn + 3);
+        raw.respond(4 * turn + 3, END_STREAM, OK).await;
+        assert_eq!(full(next).await.0, 200);
+    }
+}
+
+// Clauses: H2-4
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_header_section_the_peer_does_not_take_is_not_sent() {
+    let (client, mut raw) = Raw::connected(Config::default(), &[(6, 1000)]).await;
+    let large = |size: usize| {
+        let mut headers = HeaderList::default();
+        headers.push(b"x-large", &vec![b'x'; size]);
+        let (method, target) = (b"GET".to_vec(), b"/".to_vec());
+        let request = Request { method, target, headers, content: Content::Empty };
+        let options = RequestOptions::default();
+        client.ask(|caller| Command::Request { caller, request, options })
+    };
+    assert_eq!(error(large(1000)).await, Error::HeaderListTooLarge);
+    let small = large(500);
+    assert_eq!(raw.request().await, 1);
+    raw.respond(1, END_STREAM, OK).await;
+    assert_eq!(full(small).await.0, 200);
+}
+
+// Clauses: RSP-31
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn limits_on_a_response_reset_it() {
+    let limits = Limits { body_bytes: 1000, interim_responses: 3, ..Limits::default() };
+    let (client, mut raw) = Raw::connected(Config { limits, ..Config::default() }, &[]).await;
+    let pending = get(&client, "/");
+    assert_eq!(raw.request().await, 1);
+    raw.respond(1, 0, OK).await;
+    raw.send(DATA, 0, 1, &[0; 1001]).await;
+    assert_eq!(error(pending).await, Error::Limit(hansom_engine::Limit::BodyBytes));
+    assert_eq!(raw.reset_code().await, 8);
+    let pending = get(&client, "/");
+    assert_eq!(raw.request().await, 3);
+    for _ in 0..4 {
+        raw.respond(3, 0, &block(b"", &[(":status", "103")])).await;
+    }
+    assert_eq!(error(pending).await, Error::Limit(hansom_engine::Limit::InterimResponses));
+    assert_eq!(raw.reset_code().await, 8);
+}
+
+/// Sends `bytes` over and over until the connection has ended.
+async fn flood(client: &Client, raw: &mut Raw, bytes: &[u8]) {
+    let (mut reading, mut writing) = raw.socket.split();
+    let mut sink = tokio::io::sink();
+    let flooding = async {
+        while writing.write_all(bytes).await.is_ok() {}
+        std::future::pending::<()>().await;
+    };
+    tokio::select! {
+        () = flooding => {}
+        _ = tokio::io::copy(&mut reading, &mut sink) => {}
+    }
+    client.reaches(State::Closed).await;
+}
+
+// Clauses: H2-6, H2-9
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn floods_end_the_connection() {
+    let mut continuations = frame(HEADERS, 0, 1, OK);
+    let filler = block(b"", &[("x", &"y".repeat(100))]);
+    for _ in 0..20_000 {
+        continuations.extend(frame(CONTINUATION, 0, 1, &filler));
+    }
+    let empty_data = frame(DATA, 0, 1, b"");
+    let mut unknown_resets = Vec::new();
+    for _ in 0..1500 {
+        unknown_resets.extend(frame(DATA, 0, 1, b"data after the end"));
+    }
+    let cases: [(&[u8], &[u8]); 3] = [
+        (b"", &continuations),
+        (&frame(HEADERS, 4, 1, OK), &empty_data),
+        (&frame(HEADERS, 5, 1, OK), &unknown_resets),
+    ];
+    for (index, (before, bytes)) in cases.into_iter().enumerate() {
+        let (client, mut raw) = Raw::connected(Config::default(), &[]).await;
+        let pending = get(&client, "/");
+        raw.request().await;
+        raw.socket.write_all(before).await.unwrap();
+        crate::host::within(flood(&client, &mut raw, bytes)).await;
+        let answer = crate::host::answer(pending).await;
+        if index < 2 {
+            let hansom_engine::Answer::Error(error) = answer else { panic!("case {index}") };
+            assert!(
+                matches!(error, Error::ClosedBy(_) | Error::StreamError(_)),
+                "case {index}: {error:?}"
+            );
+        }
+    }
+}
+
+// Clauses: H2-9
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn floods_that_ask_for_answers_are_read_no_faster_than_these_are_taken() {
+    for bytes in [frame(PING, 0, 0, &[0; 8]), frame(SETTINGS, 0, 0, &[])] {
+        let (client, mut raw) = Raw::connected(Config::default(), &[]).await;
+        let many = bytes.repeat(1000);
+        let mut sent = 0;
+        // Nothing is read here, so that our own socket is full in the end.
+        while let Ok(Ok(())) =
+            tokio::time::timeout(Duration::from_millis(200), raw.socket.write_all(&many)).await
+        {
+            sent += many.len();
+            assert!(sent < 256 << 20, "the flood is swallowed");
+        }
+        assert_eq!(client.connection.info().buffered_in, 0);
+        client.shut_down();
+    }
+}
+
+// Clauses: H2-7, H2-9
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn connection_errors_are_told_by_name() {
+    let cases: [(&str, Vec<u8>); 5] = [
+        ("protocol_error", frame(DATA, 0, 0, b"x")),
+        ("protocol_error", frame(HEADERS, 4, 2, OK)),
+        ("frame_size_error", frame(SETTINGS, 0, 0, &[1, 2, 3])),
+        ("frame_size_error", [&[0xff, 0xff, 0xff][..], &[0; 30]].concat()),
+        ("protocol_error", frame(0x5, 4, 1, &[0, 0, 0, 2, 0x88])),
+    ];
+    for (index, (name, bytes)) in cases.into_iter().enumerate() {
+        let (client, mut raw) = Raw::connected(Config::default(), &[]).await;
+        let pending = get(&client, "/");
+        raw.request().await;
+        raw.socket.write_all(&bytes).await.unwrap();
+        assert_eq!(error(pending).await, Error::ClosedBy(name), "case {index}");
+        let goaway = raw.next(crate::peer::GOAWAY).await;
+        assert_ne!(H2Code(u32::from(goaway.payload[7])), H2Code::NO_ERROR);
+        assert_eq!(client.connection.state(), State::Closed);
+    }
+}

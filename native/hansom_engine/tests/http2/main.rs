@@ -1,0 +1,14 @@
+//! HTTP/2: against servers made of the same protocol library, and against peers of which the test
+//! writes every frame.
+
+#[path = "../support/host.rs"]
+mod host;
+
+mod exchange;
+mod faults;
+mod limits;
+mod messages;
+mod negotiation;
+mod peer;
+mod streams;
+mod upload;
