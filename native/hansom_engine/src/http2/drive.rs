@@ -68,19 +68,12 @@ impl<H: Host> Http2<H> {
     fn turn(&mut self, port: &mut Port<'_, H>) {
         while self.ready.take_connection() {
             self.open_queued(port);
-            let ended = self.poll_connection();
-            self.work_on_ready(port);
-            if let Some(error) = ended {
-                return self.end(&error, Notice::Closed, port);
+            if let Some(error) = self.poll_connection() {
+                return self.end(&error, port);
             }
             self.obey_goaway(port);
-            if self.session.is_none() {
-                return;
-            }
+            self.work_on_ready(port);
             self.set_window();
-            if !self.ready.is_idle() {
-                self.work_on_ready(port);
-            }
         }
         self.work_on_ready(port);
     }
@@ -121,7 +114,7 @@ impl<H: Host> Http2<H> {
         let Some((last, code)) = session.line.peer().goaway else { return };
         let error = Error::Goaway(H2Code(code));
         if !port.config.http2.drain_on_goaway || code != H2Code::NO_ERROR.0 {
-            return self.end(&error, Notice::Closed, port);
+            return self.end(&error, port);
         }
         if !std::mem::replace(&mut self.draining, true) {
             port.set_state(State::Closed);
@@ -136,7 +129,7 @@ impl<H: Host> Http2<H> {
             self.give_up(key, &error, port);
         }
         if self.streams.is_empty() {
-            self.end(&error, Notice::Closed, port);
+            self.end(&error, port);
         }
     }
 
@@ -187,7 +180,7 @@ impl<H: Host> Http2<H> {
             }
         }
         if !self.keepalive.expire(now) {
-            self.end(&Error::ClosedBy("ping_timeout"), Notice::Closed, port);
+            self.end(&Error::ClosedBy("ping_timeout"), port);
         }
     }
 
@@ -201,44 +194,42 @@ impl<H: Host> Http2<H> {
         self.drive(cx, port);
         let sound = self.with_link(|link| link.map_or(Err(Error::Closed), |link| link.check()));
         if sound.is_err() {
-            self.end(&Error::ClosedBy("tcp_closed"), Notice::Closed, port);
+            self.end(&Error::ClosedBy("tcp_closed"), port);
         }
         port.sink.reply(caller, sound.map_or_else(Answer::Error, |()| Answer::Ok));
     }
 
     /// Closes on a command: what is under way ends with `{closed, normal}`.
     pub(crate) fn close_by_user(&mut self, port: &mut Port<'_, H>) {
-        self.end(&Error::ClosedBy("normal"), Notice::Closed, port);
+        self.end(&Error::ClosedBy("normal"), port);
     }
 
-    /// Closes the link, tells the connection's process, and then everyone who waits.
-    fn end(&mut self, error: &Error, notice: Notice<H>, port: &mut Port<'_, H>) {
+    /// Tells the connection's process, closes the link, and then tells everyone who waits: those
+    /// whose response is complete get it still.
+    fn end(&mut self, error: &Error, port: &mut Port<'_, H>) {
+        let Some(session) = &self.session else { return };
+        let line = session.line.clone();
         let last = self.last_stream();
-        let Some(session) = self.session.take() else { return };
+        port.set_state(State::Closed);
+        port.sink.notify(Notice::Closed);
+        line.close();
+        self.work_on_ready(port);
         let streams = std::mem::take(&mut self.streams);
         self.queued.clear();
         self.pulled.clear();
         self.stepped.clear();
         self.handled.clear();
         self.held = 0;
-        let line = session.line.clone();
+        self.session = None;
         let (received, sent) = line.take_counts();
         port.status.count_received(received);
         port.status.count_sent(sent);
-        drop(session);
-        line.close();
-        port.set_state(State::Closed);
-        port.sink.notify(notice);
         for (_, stream) in streams {
-            match &stream.outcome {
-                // What was complete already stays so for those who read it step by step only
-                // while there is a connection.
-                Some(Err(reason)) => {
-                    let reason = reason.clone();
-                    stream.fail(&reason, last, port);
-                }
-                _ => stream.fail(error, last, port),
-            }
+            let own = match &stream.outcome {
+                Some(Err(own)) => own.clone(),
+                _ => error.clone(),
+            };
+            stream.fail(&own, last, port);
         }
     }
 }

@@ -197,10 +197,11 @@ async fn floods_that_ask_for_answers_are_read_no_faster_than_these_are_taken() {
 // Clauses: H2-7, H2-9
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn connection_errors_are_told_by_name() {
-    let cases: [(&str, Vec<u8>); 5] = [
+    let cases: [(&str, Vec<u8>); 6] = [
+        ("protocol_error", frame(HEADERS, 4, 1, &block(OK, &[("Upper", "x")]))),
         ("protocol_error", frame(DATA, 0, 0, b"x")),
         ("protocol_error", frame(HEADERS, 4, 2, OK)),
-        ("frame_size_error", frame(SETTINGS, 0, 0, &[1, 2, 3])),
+        ("protocol_error", frame(SETTINGS, 0, 0, &[1, 2, 3])),
         ("frame_size_error", [&[0xff, 0xff, 0xff][..], &[0; 30]].concat()),
         ("protocol_error", frame(0x5, 4, 1, &[0, 0, 0, 2, 0x88])),
     ];

@@ -88,6 +88,8 @@ impl Raw {
             payload.extend_from_slice(&value.to_be_bytes());
         }
         self.send(SETTINGS, 0, 0, &payload).await;
+        // The client's own count from here on.
+        self.send(SETTINGS, ACK, 0, b"").await;
     }
 
     pub(crate) async fn send(&mut self, kind: u8, flags: u8, stream: u32, payload: &[u8]) {
