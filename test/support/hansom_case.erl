@@ -238,14 +238,14 @@ process() ->
 
 process_loop() ->
     receive
-        {From, Ref, Fun} ->
+        {run_in, From, Ref, Fun} ->
             From ! {Ref, try {ok, Fun()} catch Class:Reason -> {Class, Reason} end},
             process_loop()
     end.
 
 run_in(Pid, Fun) ->
     Ref = make_ref(),
-    Pid ! {self(), Ref, Fun},
+    Pid ! {run_in, self(), Ref, Fun},
     receive
         {Ref, {ok, Value}} -> Value;
         {Ref, {Class, Reason}} -> error({Class, Reason})
