@@ -23,12 +23,17 @@ deviations() ->
 
 %% Rows short enough for work that grows with the square of their size.
 short_rows() ->
-    [Row#{send := Bytes}
+    [late(Row#{send := Bytes})
      || Name <- hansom_rows:names(),
         #{send := Send, only := Only} = Row <- hansom_play:rows(Name),
         Only =:= all orelse hansom_case:is_hansom(),
         Bytes <- [iolist_to_binary(Send)],
         byte_size(Bytes) < 300].
+
+%% Left-over bytes that come later are bytes on an idle connection, which it notices when
+%% they come.
+late(#{name := left_over} = Row) -> Row#{left := any};
+late(Row) -> Row.
 
 %% Clauses: RSP-1, RSP-3, RSP-6, RSP-8, RSP-9, RSP-18, RSP-20, TRAP-20, TRAP-34
 rsp_01_split_at_every_byte(_) ->
