@@ -177,6 +177,9 @@ handle_event({call, From}, Message, _State, #data{start_options = StartOptions} 
 
 %% Casts
 
+%% A pool that does not want the connection may say so before it answers the release.
+handle_event(cast, stop, _State, #data{checkin = {_, From}}) ->
+    {stop_and_reply, normal, [{reply, From, ok}]};
 handle_event(cast, stop, _State, _Data) ->
     {stop, normal};
 handle_event(cast, {set_owner, NewOwner}, State, #data{pool = Pool} = Data) when is_pid(NewOwner) ->
