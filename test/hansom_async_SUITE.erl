@@ -363,8 +363,7 @@ asy_12_resume_delivers(_) ->
     ?assertEqual([<<"1">>, <<"2">>, <<"3">>, done], payloads(Pid)).
 
 %% Clauses: ASY-12
-asy_12_resume_of_once_delivers_the_rest_or_pulls(_) ->
-    %% `resume_stream' and `pause_stream' do nothing in other states.
+asy_12_pause_and_resume_do_nothing_in_other_states(_) ->
     {Pid, _} = connected(serve([request, {send, response(<<"x">>)}])),
     ?CONN:pause_stream(Pid),
     ?CONN:resume_stream(Pid),
