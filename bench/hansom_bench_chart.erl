@@ -63,7 +63,8 @@ bar(Index, {Label, Times}, Scale) ->
     [text(?LEFT - 8, Y + 12, "text-anchor=\"end\" fill=\"#222222\"", Label),
      io_lib:format("<rect x=\"~b\" y=\"~b\" width=\"~.1f\" height=\"~b\" fill=\"#3a6ea5\"/>~n",
                    [?LEFT, Y, Times * Scale, ?ROW - 6]),
-     text(?LEFT + round(Times * Scale) + 6, Y + 12, "fill=\"#222222\"", io_lib:format("~.1f", [Times]))].
+     %% Not on the line at 1.0.
+     text(?LEFT + round(max(Times, 1.0) * Scale) + 6, Y + 12, "fill=\"#222222\"", io_lib:format("~.1f", [Times]))].
 
 text(X, Y, Attributes, Text) ->
     io_lib:format("<text x=\"~b\" y=\"~b\" ~s>~ts</text>~n", [X, Y, Attributes, escape(Text)]).

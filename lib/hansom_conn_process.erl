@@ -154,8 +154,8 @@ handle_event({call, From}, release_to_pool, _State, #data{checkin = undefined} =
     end;
 handle_event({call, From}, {set_owner, NewOwner}, _State, Data) when is_pid(NewOwner) ->
     case engine_state() of
-        State when State =:= connected; State =:= receiving; State =:= streaming ->
-            {keep_state, own(NewOwner, Data), [{reply, From, ok}]};
+        Engine when Engine =:= connected; Engine =:= receiving; Engine =:= streaming ->
+            {keep_state, taken(Engine, own(NewOwner, Data)), [{reply, From, ok}]};
         _ ->
             invalid_state(From)
     end;
@@ -177,6 +177,9 @@ handle_event({call, From}, Message, _State, #data{start_options = StartOptions} 
 
 %% Casts
 
+%% A pool that does not want the connection may say so before it answers the release.
+handle_event(cast, stop, _State, #data{checkin = {_, From}}) ->
+    {stop_and_reply, normal, [{reply, From, ok}]};
 handle_event(cast, stop, _State, _Data) ->
     {stop, normal};
 handle_event(cast, {set_owner, NewOwner}, State, #data{pool = Pool} = Data) when is_pid(NewOwner) ->
@@ -185,7 +188,7 @@ handle_event(cast, {set_owner, NewOwner}, State, #data{pool = Pool} = Data) when
             ok = hansom_nif:cast(self(), watch_idle),
             {keep_state, own(NewOwner, Data)};
         Engine when Engine =:= connected; Engine =:= receiving; Engine =:= streaming ->
-            {keep_state, own(NewOwner, Data)};
+            {keep_state, taken(Engine, own(NewOwner, Data))};
         Engine when Pool =/= undefined, Engine =:= closed orelse State =:= closed ->
             {stop, normal};
         _ ->
@@ -365,10 +368,19 @@ own(Owner, #data{owner_monitor = Monitor} = Data) ->
 own_by_pool(#data{pool = undefined} = Data) -> Data;
 own_by_pool(#data{pool = Pool} = Data) -> own(Pool, Data).
 
+%% An idle connection that changes hands starts to be idle anew.
+taken(connected, #data{owner = Owner, pool = Owner} = Data) ->
+    Data;
+taken(connected, #data{pending = Pending} = Data) ->
+    {pending, Ref, Entry} = hansom_relay:operation({probe, true}, forget),
+    Data#data{pending = Pending#{Ref => Entry}};
+taken(_State, Data) ->
+    Data.
+
 %% Results
 
 submit(Operation, Entry, #data{pending = Pending} = Data) ->
-    Ref = hansom_relay:submit(fun(Ref) -> hansom_nif:call(self(), Ref, Operation) end),
+    {pending, Ref, Entry} = hansom_relay:operation(Operation, Entry),
     {keep_state, Data#data{pending = Pending#{Ref => Entry}}}.
 
 relayed({pending, Ref, Entry}, #data{pending = Pending} = Data) ->

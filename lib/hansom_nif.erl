@@ -25,7 +25,7 @@
                 | {ok, binary()} | {ok, tuple()}
                 | {ok, Status :: non_neg_integer(), Headers :: [{binary(), binary()}]}
                 | {reuse, ShouldClose :: boolean(), Ready :: boolean()}
-                | {error, term()}.
+                | {error, term()} | {'$down', Reason :: term()}.
 %% What a call is answered with. It is returned when the engine has it at once. After `wait' it
 %% comes as `{Ref, answer()}', or as `{Ref, {'$down', Reason}}' if the process ended first.
 
@@ -112,6 +112,6 @@ cast(_Pid, _Op) -> not_loaded().
 -spec cancel(pid(), CancelRef :: reference(), Ref :: reference()) -> ok | wait | noproc.
 cancel(_Pid, _CancelRef, _Ref) -> not_loaded().
 
--spec not_loaded() -> no_return().
+%% No spec: dialyzer would believe that none of the functions above ever returns.
 not_loaded() ->
     erlang:nif_error({not_loaded, ?MODULE}).

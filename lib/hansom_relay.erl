@@ -5,7 +5,7 @@
 %% process as a message, and {@link answer/3} says what to do with it.
 -module(hansom_relay).
 
--export([call/3, cast/1, submit/1, answer/3, close_and_reply/2, is_to_own_caller/2]).
+-export([call/3, cast/1, operation/2, answer/3, close_and_reply/2, is_to_own_caller/2]).
 -export_type([entry/0, start_options/0]).
 
 -type producer() :: fun(() -> term()) | {fun((term()) -> term()), State :: term()}.
@@ -135,12 +135,13 @@ submit_headers(Ref, Method, Path, Headers, Options) ->
         true -> hansom_nif:send_request_headers_dirty(self(), Ref, Method, Path, Headers, Options)
     end.
 
+%% Asks the engine; `Entry' comes back for its answer.
+-spec operation(term(), Entry) -> {pending, reference(), Entry}.
 operation(Operation, Entry) ->
     {pending, submit(fun(Ref) -> hansom_nif:call(self(), Ref, Operation) end), Entry}.
 
 %% Every answer comes as a message, also one that is there at once: so there is one way to
 %% deal with answers, and other events get their turn between the pieces of an upload.
--spec submit(fun((reference()) -> term())) -> reference().
 submit(Submit) ->
     Ref = make_ref(),
     _ = case Submit(Ref) of

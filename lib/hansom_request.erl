@@ -103,10 +103,10 @@ without_inform(default) -> default;
 without_inform({RecvTimeout, _Inform, Decompress}) -> {RecvTimeout, false, Decompress}.
 
 %% How an asynchronous response is delivered.
--spec mode(term()) -> ok | {error, {badarg, {mode, term()}}}.
+-spec mode(term()) -> ok | {error, {badarg, {async, term()}}}.
 mode(true) -> ok;
 mode(once) -> ok;
-mode(Mode) -> {error, {badarg, {mode, Mode}}}.
+mode(Mode) -> {error, {badarg, {async, Mode}}}.
 
 %% Whether the header list is to be read on a dirty scheduler. What is no list is refused by
 %% the engine.

@@ -397,12 +397,15 @@ api_34_expired_wait_is_an_exit_and_the_exchange_goes_on(_) ->
 %% Clauses: API-34, ST-26
 api_34_expired_wait_for_the_body(_) ->
     Head = <<"HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\n">>,
-    {Pid, Peer} = connected(serve([request, {send, [Head, "ab"]}, wait, {send, "cd"}]),
-                            #{truncated_body => ok}),
+    {Pid, Peer} = connected(serve([request, {send, [Head, "ab"]}, wait, {send, "cd"}])),
     {ok, 200, _} = request(Pid),
     ?assertExit({timeout, {gen_statem, call, _}}, ?CONN:body(Pid, 30)),
     hansom_script:continue(Peer),
-    hansom_case:is_state(Pid, connected).
+    case hansom_case:is_hansom() of
+        true -> ?assertEqual({ok, <<"abcd">>}, ?CONN:body(Pid));
+        %% The other module reads on and throws the body away.
+        false -> hansom_case:is_state(Pid, connected)
+    end.
 
 %% Clauses: API-35, LOW-5
 api_35_recv_with_an_endless_timeout(_) ->

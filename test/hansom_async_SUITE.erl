@@ -18,8 +18,7 @@ init_per_testcase(Case, Config) -> hansom_case:init_case(?MODULE, Case, Config).
 end_per_testcase(_, Config) -> hansom_case:end_case(Config).
 
 deviations() ->
-    [{asy_05_redirect_with_a_body_leaves_nothing_behind, "bytes of a skipped body must not stay"},
-     {asy_09_pooled_exchange_is_checked_in, "ASY-9: no check-in is marked wrong"},
+    [{asy_09_pooled_exchange_is_checked_in, "ASY-9: no check-in is marked wrong"},
      {asy_09_pooled_body_ended_by_close, "ASY-9: connected without a socket is marked wrong"},
      {asy_10_death_of_the_receiver_ends_the_transfer, "ASY-10: stopping is welcome, hackney goes on"},
      {asy_12_resume_delivers, "ASY-12: a stalled resume is marked wrong"},
@@ -364,8 +363,7 @@ asy_12_resume_delivers(_) ->
     ?assertEqual([<<"1">>, <<"2">>, <<"3">>, done], payloads(Pid)).
 
 %% Clauses: ASY-12
-asy_12_resume_of_once_delivers_the_rest_or_pulls(_) ->
-    %% `resume_stream' and `pause_stream' do nothing in other states.
+asy_12_pause_and_resume_do_nothing_in_other_states(_) ->
     {Pid, _} = connected(serve([request, {send, response(<<"x">>)}])),
     ?CONN:pause_stream(Pid),
     ?CONN:resume_stream(Pid),
@@ -455,8 +453,8 @@ asy_15_error_is_final(_) ->
          {Pid, _} = connected(serve([request, {send, [Head, Bytes]}, eof]), #{recv_timeout => 60}),
          async(Pid, Mode),
          200 = head(Pid),
-         [?CONN:stream_next(Pid) || Mode =:= once],
-         ?assertEqual([{error, Reason}], payloads(Pid)),
+         %% Bytes before the flaw may be delivered.
+         ?assertEqual({error, Reason}, last_pulled(Pid, Mode)),
          hansom_case:is_state(Pid, closed),
          ?CONN:stream_next(Pid),
          ?assertEqual(closed, state(Pid)),
@@ -465,6 +463,13 @@ asy_15_error_is_final(_) ->
      || Mode <- [true, once],
         {Bytes, Reason} <- [{"", timeout}, {"x\r\n", invalid_chunk_size},
                             {"1\r\nab\r\n", poorly_formatted_chunked_size}]].
+
+last_pulled(Pid, Mode) ->
+    [?CONN:stream_next(Pid) || Mode =:= once],
+    case payload(Pid) of
+        Bin when is_binary(Bin) -> last_pulled(Pid, Mode);
+        End -> End
+    end.
 
 %% Clauses: ASY-15, TRAP-41
 asy_15_reset_while_waiting_for_a_pull(_) ->

@@ -277,3 +277,35 @@ api_48_exit_signals_of_strangers_are_swallowed(_) ->
     hansom_case:run_in(Linked, fun() -> link(Pid) end),
     hansom_case:kill(Linked),
     ?assertEqual({200, <<"ok">>}, exchange(Pid)).
+
+%% Other nodes
+
+%% Clauses: ST-29
+st_29_pid_of_another_node(_) ->
+    case hansom_case:other_node() of
+        {ok, Node} ->
+            {Pid, _} = connected(serve([{repeat, [request, {send, response(<<"x">>)}]}])),
+            Self = self(),
+            Call = fun(Function, Arguments) ->
+                           rpc:call(Node, ?CONN, Function, [Pid | Arguments], hansom_case:deadline())
+                   end,
+            ?assertMatch({ok, 200, _}, Call(request, [<<"GET">>, <<"/">>, [], <<>>])),
+            ?assertEqual({ok, receiving}, Call(get_state, [])),
+            ?assertEqual({ok, <<"x">>}, Call(body, [])),
+            ?assertEqual(ok, Call(send_request_headers, [<<"POST">>, <<"/">>, []])),
+            ?assertEqual(ok, Call(send_body_chunk, [<<"body">>])),
+            ?assertEqual(ok, Call(finish_send_body, [])),
+            ?assertMatch({ok, 200, _, Pid}, Call(start_response, [])),
+            ?assertEqual({ok, <<"x">>}, Call(stream_body, [])),
+            ?assertEqual(done, Call(stream_body, [])),
+            ?assertMatch({ok, {_, _}}, Call(peername, [])),
+            ?assertEqual({ok, Pid}, Call(request_async, [<<"GET">>, <<"/">>, [], <<>>, once, Self])),
+            {status, 200, _} = hansom_case:payload(Pid),
+            {headers, _} = hansom_case:payload(Pid),
+            ?assertEqual(ok, Call(stream_next, [])),
+            ?assertEqual(<<"x">>, hansom_case:payload(Pid)),
+            ?assertEqual(ok, Call(stop, [])),
+            ?assertNot(is_process_alive(Pid));
+        {error, Reason} ->
+            {skip, {no_distribution, Reason}}
+    end.

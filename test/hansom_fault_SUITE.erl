@@ -109,6 +109,7 @@ st_28_connection_killed_in_every_phase(_) ->
          hansom_case:kill(Pid),
          failed(Exchange),
          closed(Peer),
+         ended(Pid, Phase),
          hansom_case:no_message()
      end
      || Phase <- phases()].
@@ -130,7 +131,7 @@ st_28_connection_stopped_in_every_phase(_) ->
      || Phase <- phases(), Phase =/= writing_chunk orelse hansom_case:is_hansom()].
 
 %% The receiver of a stream may have been told how it ended, before the stop.
-ended(Pid, streaming) ->
+ended(Pid, Phase) when Phase =:= streaming; Phase =:= streaming_once ->
     receive {hackney_response, Pid, {error, _}} -> ok after 0 -> ok end;
 ended(_, _) ->
     ok.

@@ -173,7 +173,7 @@ low_11_common_socket_options(_) ->
      || Options <- [[inet], [{nodelay, true}], [{keepalive, true}], [{linger, {true, 1}}],
                     [{sndbuf, 65536}, {recbuf, 65536}, {buffer, 65536}], [{send_timeout, 1000}],
                     [{send_timeout_close, true}], [{tos, 16}], [{priority, 2}], [{reuseaddr, true}],
-                    [{protocols, [http1]}], [{raw, 6, 9, <<1:32/native>>}], [{port, 0}]]].
+                    [{protocols, [http1]}], [{port, 0}]]].
 
 %% Clauses: LOW-11
 low_11_binding_options_take_effect(_) ->
@@ -213,8 +213,10 @@ low_11_options_are_refused_by_name(_) ->
          ?assertEqual({error, {options, Reason}}, ?CONN:connect(Pid)),
          ?assertEqual(normal, hansom_case:await(Exit))
      end
-     || {Option, Reason} <- [{{no_such_option, 1}, {unsupported, {no_such_option, 1}}},
-                             {no_such_flag, {unsupported, no_such_flag}},
+     || {Option, Reason} <- [{{raw, 6, 9, <<1:32/native>>}, {unsupported, {raw, 6, 9, <<1:32/native>>}}},
+                             {{netns, "/proc/self/ns/net"}, {unsupported, {netns, "/proc/self/ns/net"}}},
+                             {{no_such_option, 1}, {no_such_option, 1}},
+                             {no_such_flag, no_such_flag},
                              {{nodelay, maybe}, {nodelay, maybe}},
                              {{ip, "not an address"}, {ip, "not an address"}},
                              {{tos, low}, {tos, low}}]],

@@ -26,6 +26,8 @@ step cargo fmt --all --check
 step cargo clippy --workspace --all-targets --locked -- -D warnings
 step check_unsafe
 step rebar3 as lint compile
+mkdir -p _build/lint_scripts
+step erlc -Werror -o _build/lint_scripts bench/*.erl docs/demo/*.erl test/support/*.erl test/*.erl
 step rebar3 xref
 step rebar3 dialyzer
 step mix format --check-formatted

@@ -16,7 +16,7 @@
 -export([serve/1, serve_each/1, serve_on/3, local_path/0, full_listener/0]).
 -export([options/2, start/2, start_with/1, connect/2, connected/1, connected/2, adopt/1]).
 -export([request/1, request/2, exchange/1, exchange/2, state/1, is_state/2, is_gone/1, monitor_exit/1]).
--export([await/1, async/1, result/1, result/2, process/0, run_in/2, kill/1]).
+-export([other_node/0, await/1, async/1, result/1, result/2, process/0, run_in/2, kill/1]).
 -export([payload/1, payloads/1, body_of/1, no_message/0, flush_to/1]).
 -export([wait_for/1, descriptors/0, affordable/1, hold/1]).
 -export([response/1, response/2, chunked/1, pieces/1]).
@@ -91,6 +91,8 @@ stop_tracked({conn, Pid}) ->
     ok = (conn()):stop(Pid);
 stop_tracked({file, Path}) ->
     _ = file:delete(Path);
+stop_tracked({peer, Pid}) ->
+    peer:stop(Pid);
 stop_tracked({server, Pid}) ->
     hansom_script:stop(Pid);
 stop_tracked({process, Pid}) ->
@@ -238,18 +240,45 @@ process() ->
 
 process_loop() ->
     receive
-        {From, Ref, Fun} ->
+        {run_in, From, Ref, Fun} ->
             From ! {Ref, try {ok, Fun()} catch Class:Reason -> {Class, Reason} end},
             process_loop()
     end.
 
 run_in(Pid, Fun) ->
     Ref = make_ref(),
-    Pid ! {self(), Ref, Fun},
+    Pid ! {run_in, self(), Ref, Fun},
     receive
         {Ref, {ok, Value}} -> Value;
         {Ref, {Class, Reason}} -> error({Class, Reason})
     after ?DEADLINE -> error(no_result)
+    end.
+
+%% @doc A node that can load the module under test; it ends with the case.
+-spec other_node() -> {ok, node()} | {error, term()}.
+other_node() ->
+    case distributed() of
+        ok ->
+            {ok, Peer, Node} = peer:start(#{name => peer:random_name(), connection => standard_io,
+                                            args => ["-pa" | code:get_path()]}),
+            track(peer, Peer),
+            case net_kernel:connect_node(Node) of
+                true -> {ok, Node};
+                _ -> {error, {no_connection, Node}}
+            end;
+        Error ->
+            Error
+    end.
+
+distributed() ->
+    case is_alive() of
+        true -> ok;
+        false ->
+            _ = os:cmd("epmd -daemon"),
+            case net_kernel:start([list_to_atom(peer:random_name()), shortnames]) of
+                {ok, _} -> ok;
+                {error, Reason} -> {error, Reason}
+            end
     end.
 
 %% @doc Kills a process and waits for its end.

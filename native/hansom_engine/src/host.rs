@@ -23,6 +23,8 @@ pub trait Host: 'static {
     fn process(caller: &Self::Caller) -> Self::Process;
     /// Lets go of a caller that no longer waits, without a word to it.
     fn forget(caller: Self::Caller);
+    /// Whether the caller is the receiver.
+    fn is_receiver(caller: &Self::Caller, receiver: &Self::Receiver) -> bool;
     /// Whether two values name the same receiver.
     fn same_receiver(a: &Self::Receiver, b: &Self::Receiver) -> bool;
 }

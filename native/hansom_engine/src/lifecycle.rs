@@ -116,7 +116,7 @@ impl<H: Host> Core<H> {
         match command {
             Command::Shutdown => self.end(true, status),
             Command::Close { caller } => {
-                self.close(sink, status);
+                self.close(&caller, sink, status);
                 sink.reply(caller, Answer::Ok);
             }
             Command::Cancel { caller, target } => {
@@ -334,7 +334,7 @@ impl<H: Host> Core<H> {
         }
     }
 
-    fn close(&mut self, sink: &mut dyn Sink<H>, status: &Status) {
+    fn close(&mut self, by: &H::Caller, sink: &mut dyn Sink<H>, status: &Status) {
         match &mut self.phase {
             Phase::Closed { .. } | Phase::Over { .. } => return,
             Phase::Open(protocol) => {
@@ -344,7 +344,7 @@ impl<H: Host> Core<H> {
                     status,
                     last_headers: &mut self.last_headers,
                 };
-                protocol.close_by_user(port);
+                protocol.close_by_user(by, port);
                 return self.settle(sink, status);
             }
             Phase::Idle | Phase::Making { .. } | Phase::Lost => {}

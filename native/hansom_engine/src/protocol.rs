@@ -137,9 +137,12 @@ impl<H: Host> Protocol<H> {
         delegate!(self, protocol => protocol.expire(now, port));
     }
 
-    /// Closes on a command.
-    pub(crate) fn close_by_user(&mut self, port: &mut Port<'_, H>) {
-        delegate!(self, protocol => protocol.close_by_user(port));
+    /// Closes on a command of `by`.
+    pub(crate) fn close_by_user(&mut self, by: &H::Caller, port: &mut Port<'_, H>) {
+        match self {
+            Self::Http1(http1) => http1.close_by_user(by, port),
+            Self::Http2(http2) => http2.close_by_user(by, port),
+        }
     }
 
     /// Forgets a caller wherever it waits.

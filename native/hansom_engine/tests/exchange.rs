@@ -409,3 +409,36 @@ async fn the_end_of_the_runtime_ends_the_connection() {
     connection.submit(Command::Body { caller }, &mut sink.clone());
     assert!(within(pending).await.is_err());
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn closing_tells_a_receiver_that_did_not_close() {
+    for (own, expected) in [(false, Some("Closed")), (true, None)] {
+        let (client, mut peer) = Client::connected(Config::default()).await;
+        let (mut receiver, mut inbox) = messages();
+        let (caller, closed) = client.caller();
+        if own {
+            receiver.id = caller.id;
+        }
+        let accepted = start_async(&client, receiver, AsyncMode::Push);
+        head(&mut peer).await;
+        assert!(matches!(answer(accepted).await, Answer::Ok));
+        client.tell(Command::Close { caller });
+        assert!(matches!(answer(closed).await, Answer::Ok));
+        assert_eq!(inbox.try_recv().ok().as_ref().map(told).as_deref(), expected);
+        assert_eq!(notice(&client), "closed");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_pushed_body_cut_short_ends_with_an_error_and_leaves_the_connection_to_be_asked() {
+    let (client, mut peer) = Client::connected(Config::default()).await;
+    let (receiver, mut inbox) = messages();
+    start_async(&client, receiver, AsyncMode::Push);
+    head(&mut peer).await;
+    send(&mut peer, b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\na").await;
+    drop(peer);
+    for expected in ["status 200", "headers", "a", "Closed"] {
+        assert_eq!(next(&mut inbox).await, expected);
+    }
+    assert_eq!(notice(&client), "closed");
+}

@@ -1,7 +1,6 @@
 //! The connections of this node, found by the pid of the process each belongs to.
 
-use std::collections::HashMap;
-use std::collections::hash_map::Entry;
+use std::collections::{HashMap, HashSet};
 use std::hash::{BuildHasherDefault, Hasher};
 use std::panic::RefUnwindSafe;
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
@@ -35,7 +34,7 @@ pub(crate) struct ConnResource {
     process_monitor: Mutex<Option<Monitor>>,
     /// The living receivers this connection ever had. Each is monitored once and until it dies:
     /// most receive again, and to the engine the death of one that no longer does is nothing.
-    receivers: Mutex<HashMap<PidKey, Monitor, PidHasher>>,
+    receivers: Mutex<HashSet<PidKey, PidHasher>>,
 }
 
 /// The resource is only looked at under its locks, and a poisoned lock is no reason to stop.
@@ -61,11 +60,10 @@ impl ConnResource {
         // A process of another node is watched by the process that relays to it.
         let Receiver::Local(pid) = receiver else { return };
         let key = PidKey::of(*pid, env);
-        if let Entry::Vacant(vacant) = lock(&this.receivers).entry(key)
-            // One that is dead already is found out by the first message sent to it.
-            && let Some(monitor) = env.monitor(this, pid)
-        {
-            vacant.insert(monitor);
+        let mut receivers = lock(&this.receivers);
+        // One that is dead already is found out by the first message sent to it.
+        if !receivers.contains(&key) && env.monitor(this, pid).is_some() {
+            receivers.insert(key);
         }
     }
 }
@@ -83,7 +81,7 @@ pub(crate) fn open(env: Env<'_>, config: Config, runtime: &Handle) -> bool {
         handle: ConnHandle { connection, pid, fate },
         key,
         process_monitor: Mutex::new(None),
-        receivers: Mutex::new(HashMap::default()),
+        receivers: Mutex::new(HashSet::default()),
     });
     // The process is running this function, so it is alive and can be monitored.
     *lock(&resource.process_monitor) = env.monitor(&resource, &pid);

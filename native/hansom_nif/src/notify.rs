@@ -40,6 +40,10 @@ impl Host for Beam {
         caller.forget();
     }
 
+    fn is_receiver(caller: &Caller, receiver: &Receiver) -> bool {
+        *receiver == Receiver::Local(caller.pid)
+    }
+
     fn same_receiver(a: &Receiver, b: &Receiver) -> bool {
         a == b
     }

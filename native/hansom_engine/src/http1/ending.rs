@@ -3,7 +3,7 @@
 
 use super::body::Framing;
 use super::connection::Http1;
-use super::exchange::{Active, BodyEnd, Consumer, Exchange, Last, Wait};
+use super::exchange::{Active, BodyEnd, Consumer, Delivery, Exchange, Last, Wait};
 use crate::error::Error;
 use crate::event::{Answer, Message, Notice, State};
 use crate::host::Host;
@@ -66,9 +66,16 @@ impl<H: Host> Http1<H> {
                 port.sink.notify(Notice::Released);
             }
         } else {
+            let is_sync = matches!(active.consumer, Consumer::Sync(_));
             let by_peer = end != BodyEnd::Framed || self.eof;
-            let parted = by_peer || (bodyless && matches!(active.consumer, Consumer::Sync(_)));
-            let notice = if parted { port.dead_exchange() } else { Notice::Finished };
+            let notice = if end == BodyEnd::Cut && !is_sync && !port.config.truncated_body_ok {
+                // An error, after which the connection stays to be asked.
+                Notice::Closed
+            } else if by_peer || (bodyless && is_sync) {
+                port.dead_exchange()
+            } else {
+                Notice::Finished
+            };
             self.close(port, notice);
         }
     }
@@ -85,8 +92,21 @@ impl<H: Host> Http1<H> {
         self.end_all(error, notice, port);
     }
 
-    /// Closes on a command: what is under way ends with `closed`.
-    pub(crate) fn close_by_user(&mut self, port: &mut Port<'_, H>) {
+    /// Closes on a command: what is under way ends with `closed`, of which a receiver that gave
+    /// the command itself need not be told.
+    pub(crate) fn close_by_user(&mut self, by: &H::Caller, port: &mut Port<'_, H>) {
+        let own = match &self.exchange {
+            Exchange::Active(active) => match &active.consumer {
+                Consumer::Async(Delivery { receiver, accept: None, .. }) => {
+                    H::is_receiver(by, receiver)
+                }
+                _ => false,
+            },
+            _ => false,
+        };
+        if own {
+            self.exchange = Exchange::None;
+        }
         self.end_all(Error::Closed, Notice::Closed, port);
     }
 

@@ -400,7 +400,7 @@ impl<H: Host> Http2<H> {
         }
     }
 
-    fn cancel_those(&mut self, which: impl Fn(&Stream<H>) -> bool) {
+    pub(super) fn cancel_those(&mut self, which: impl Fn(&Stream<H>) -> bool) {
         let keys: Vec<usize> =
             self.streams.iter().filter(|(_, it)| which(it)).map(|(key, _)| key).collect();
         for key in keys {

@@ -6,7 +6,7 @@ use std::task::{Context, Poll};
 
 use tokio::time::Instant;
 
-use super::stream::Receive;
+use super::stream::{Receive, Role};
 use super::{Http2, ending};
 use crate::error::{Error, H2Code};
 use crate::event::{Answer, Notice, State};
@@ -199,8 +199,15 @@ impl<H: Host> Http2<H> {
         port.sink.reply(caller, sound.map_or_else(Answer::Error, |()| Answer::Ok));
     }
 
-    /// Closes on a command: what is under way ends with `{closed, normal}`.
-    pub(crate) fn close_by_user(&mut self, port: &mut Port<'_, H>) {
+    /// Closes on a command: what is under way ends with `{closed, normal}`, of which receivers
+    /// that gave the command themselves need not be told.
+    pub(crate) fn close_by_user(&mut self, by: &H::Caller, port: &mut Port<'_, H>) {
+        self.cancel_those(|stream| match &stream.role {
+            Role::Messages(messages) => {
+                messages.accept.is_none() && H::is_receiver(by, &messages.receiver)
+            }
+            Role::Whole(_) | Role::Steps(_) | Role::Handled(_) => false,
+        });
         self.end(&Error::ClosedBy("normal"), port);
     }
 

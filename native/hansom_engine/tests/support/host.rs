@@ -73,6 +73,9 @@ impl Host for TestHost {
         caller.process
     }
     fn forget(_: Caller) {}
+    fn is_receiver(caller: &Caller, receiver: &Receiver) -> bool {
+        caller.id == receiver.id
+    }
     fn same_receiver(a: &Receiver, b: &Receiver) -> bool {
         a.id == b.id
     }
