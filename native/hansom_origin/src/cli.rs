@@ -3,8 +3,11 @@
 use std::fmt;
 use std::io::{self, Read, Write};
 use std::net::{SocketAddr, ToSocketAddrs};
+use std::ops::RangeInclusive;
 use std::path::PathBuf;
 use std::process::ExitCode;
+use std::str::FromStr;
+use std::time::Duration;
 
 use rustls::version::{TLS12, TLS13};
 use tokio::runtime::{Builder, Runtime};
@@ -13,16 +16,22 @@ use tokio::sync::oneshot;
 use crate::certs;
 use crate::listener::{Config, Origin};
 use crate::script::{Script, Server};
-use crate::tls::{ClientAuth, Tls};
+use crate::tls::{ClientAuth, EarlyData, Tls};
+
+/// Largest window of HTTP/2 (RFC 9113, 6.9.1).
+const MAX_WINDOW: u32 = (1 << 31) - 1;
 
 const USAGE: &str = "\
 usage:
-  hansom_origin serve [--http ADDR]... [--https ADDR]... [--unix PATH]... [TLS] [--threads N] [--detached]
+  hansom_origin serve [--http ADDR]... [--https ADDR]... [--http3 ADDR]... [--unix PATH]... [TLS] [NET]
+                      [--threads N] [--detached]
   hansom_origin script FILE [--listen ADDR] [--tls TLS] [--detached]
   hansom_origin certs DIR
 
 ADDR is HOST:PORT; port 0 takes a free one. FILE `-` with --detached is standard input.
 TLS is --certs DIR [--cert NAME] [--client-ca FILE required|optional] [--tls-versions 1.2,1.3] [--alpn NAME,...|none]
+NET is [--delay-ms N] [--loss PERCENT] [--retry] [--early-data off|accept|reject]
+       [--stream-window BYTES] [--connection-window BYTES] [--max-streams N]
 
 One line for each listener goes to standard output, then `ready`. The server stops when its standard input ends,
 unless --detached.
@@ -74,6 +83,16 @@ impl Arguments {
             .and_then(|mut addresses| addresses.next())
             .ok_or_else(|| Failure::Usage(format!("{option}: {text} is not HOST:PORT")))
     }
+
+    fn number<T>(&mut self, option: &str, range: RangeInclusive<T>) -> Result<T, Failure>
+    where
+        T: FromStr + PartialOrd + fmt::Display,
+    {
+        let number = self.value(option)?.parse().ok().filter(|number| range.contains(number));
+        number.ok_or_else(|| {
+            Failure::Usage(format!("{option} is {} to {}", range.start(), range.end()))
+        })
+    }
 }
 
 fn command(mut arguments: Arguments) -> Result<(), Failure> {
@@ -103,19 +122,40 @@ fn serve(mut arguments: Arguments) -> Result<(), Failure> {
             "--http" => config.http.push(arguments.address(&option)?),
             "--https" => config.https.push(arguments.address(&option)?),
             "--unix" => config.unix.push(arguments.value(&option)?.into()),
-            "--threads" => {
-                threads = arguments
-                    .value(&option)?
-                    .parse()
-                    .ok()
-                    .filter(|threads| (1..=1024).contains(threads))
-                    .ok_or_else(|| Failure::Usage("--threads is 1 to 1024".into()))?;
+            "--http3" => config.http3.push(arguments.address(&option)?),
+            "--threads" => threads = arguments.number(&option, 1..=1024)?,
+            "--delay-ms" => {
+                config.path.delay = Duration::from_millis(arguments.number(&option, 0..=60_000)?);
+            }
+            "--loss" => config.path.loss = arguments.number(&option, 0..=100)?,
+            "--retry" => config.quic.retry = true,
+            "--early-data" => {
+                config.quic.early_data = match arguments.value(&option)?.as_str() {
+                    "off" => EarlyData::Off,
+                    "accept" => EarlyData::Accept,
+                    "reject" => EarlyData::Reject,
+                    other => {
+                        return Err(Failure::Usage(format!(
+                            "--early-data off|accept|reject, not {other}"
+                        )));
+                    }
+                };
+            }
+            "--stream-window" => {
+                config.limits.stream_window = arguments.number(&option, 0..=MAX_WINDOW)?;
+            }
+            "--connection-window" => {
+                config.limits.connection_window = arguments.number(&option, 0..=MAX_WINDOW)?;
+            }
+            "--max-streams" => {
+                config.limits.max_streams = arguments.number(&option, 0..=1 << 31)?
             }
             "--detached" => detached = true,
             _ => tls.read(&option, &mut arguments)?,
         }
     }
-    if config.http.is_empty() && config.https.is_empty() && config.unix.is_empty() {
+    let addresses = config.http.len() + config.https.len() + config.http3.len();
+    if addresses + config.unix.len() == 0 {
         return Err(Failure::Usage("nothing to listen on".into()));
     }
     config.tls = tls.finish()?;
@@ -126,6 +166,9 @@ fn serve(mut arguments: Arguments) -> Result<(), Failure> {
         }
         for address in origin.https() {
             print(format_args!("https {address}\n"));
+        }
+        for address in origin.http3() {
+            print(format_args!("http3 {address}\n"));
         }
         for path in origin.unix() {
             print(format_args!("unix {}\n", path.display()));

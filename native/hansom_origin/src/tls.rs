@@ -5,10 +5,11 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use quinn::crypto::rustls::QuicServerConfig;
 use rustls::crypto::aws_lc_rs;
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
-use rustls::server::WebPkiClientVerifier;
+use rustls::server::{StoresServerSessions, WebPkiClientVerifier};
 use rustls::version::{TLS12, TLS13};
 use rustls::{RootCertStore, ServerConfig, SupportedProtocolVersion};
 use tokio_rustls::TlsAcceptor;
@@ -33,7 +34,8 @@ pub struct Tls {
     pub client_ca: Option<(PathBuf, ClientAuth)>,
     /// Protocol versions. Default: TLS 1.2 and 1.3.
     pub versions: Vec<&'static SupportedProtocolVersion>,
-    /// Protocols offered by ALPN, in order of preference. Default: `http/1.1`. Empty: the extension is ignored.
+    /// Protocols offered by ALPN on TCP, in order of preference. Default: `h2` and `http/1.1`. Empty: the extension is
+    /// ignored.
     pub alpn: Vec<Vec<u8>>,
 }
 
@@ -45,15 +47,39 @@ impl Tls {
             name: "server".into(),
             client_ca: None,
             versions: vec![&TLS13, &TLS12],
-            alpn: vec![b"http/1.1".to_vec()],
+            alpn: vec![b"h2".to_vec(), b"http/1.1".to_vec()],
         }
     }
 
     /// Reads the files and builds the acceptor.
     pub fn acceptor(&self) -> Result<TlsAcceptor, TlsError> {
+        let mut config = self.config(&self.versions)?;
+        config.alpn_protocols = self.alpn.clone();
+        Ok(TlsAcceptor::from(Arc::new(config)))
+    }
+
+    /// Reads the files and builds what a QUIC listener presents: TLS 1.3 (RFC 9001, 4.2) and `h3`, whatever
+    /// `versions` and `alpn` say.
+    pub fn quic(&self, early_data: EarlyData) -> Result<QuicServerConfig, TlsError> {
+        let mut config = self.config(&[&TLS13])?;
+        config.alpn_protocols = vec![b"h3".to_vec()];
+        if early_data != EarlyData::Off {
+            // QUIC limits early data by its own windows, and knows this value only (RFC 9001, 4.6.1).
+            config.max_early_data_size = u32::MAX;
+        }
+        if early_data == EarlyData::Reject {
+            config.session_storage = Arc::new(Forgetful);
+        }
+        QuicServerConfig::try_from(config).map_err(|reason| TlsError::Quic(reason.to_string()))
+    }
+
+    fn config(
+        &self,
+        versions: &[&'static SupportedProtocolVersion],
+    ) -> Result<ServerConfig, TlsError> {
         let provider = Arc::new(aws_lc_rs::default_provider());
         let builder = ServerConfig::builder_with_provider(Arc::clone(&provider))
-            .with_protocol_versions(&self.versions)
+            .with_protocol_versions(versions)
             .map_err(TlsError::Config)?;
         let builder = match &self.client_ca {
             None => builder.with_no_client_auth(),
@@ -78,9 +104,41 @@ impl Tls {
         let key_path = self.certs.join(format!("{}-key.pem", self.name));
         let key = PrivateKeyDer::from_pem_slice(&read(&key_path)?)
             .map_err(|reason| TlsError::Pem(key_path, reason.to_string()))?;
-        let mut config = builder.with_single_cert(chain, key).map_err(TlsError::Config)?;
-        config.alpn_protocols = self.alpn.clone();
-        Ok(TlsAcceptor::from(Arc::new(config)))
+        builder.with_single_cert(chain, key).map_err(TlsError::Config)
+    }
+}
+
+/// What a QUIC listener does with early data (0-RTT).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum EarlyData {
+    /// Session tickets do not allow it.
+    #[default]
+    Off,
+    /// Takes it.
+    Accept,
+    /// Session tickets allow it, but no session is ever resumed, so that all of it is rejected.
+    Reject,
+}
+
+/// Hands out sessions, and has none of them when they come back.
+#[derive(Debug)]
+struct Forgetful;
+
+impl StoresServerSessions for Forgetful {
+    fn put(&self, _: Vec<u8>, _: Vec<u8>) -> bool {
+        true
+    }
+
+    fn get(&self, _: &[u8]) -> Option<Vec<u8>> {
+        None
+    }
+
+    fn take(&self, _: &[u8]) -> Option<Vec<u8>> {
+        None
+    }
+
+    fn can_cache(&self) -> bool {
+        true
     }
 }
 
@@ -109,6 +167,8 @@ pub enum TlsError {
     ClientCa(PathBuf, String),
     /// rustls refuses the combination, such as a key that is not the certificate's.
     Config(rustls::Error),
+    /// QUIC refuses it.
+    Quic(String),
 }
 
 impl fmt::Display for TlsError {
@@ -119,6 +179,7 @@ impl fmt::Display for TlsError {
                 write!(f, "{}: {reason}", path.display())
             }
             TlsError::Config(reason) => write!(f, "TLS configuration: {reason}"),
+            TlsError::Quic(reason) => write!(f, "TLS configuration for QUIC: {reason}"),
         }
     }
 }

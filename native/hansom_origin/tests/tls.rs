@@ -155,7 +155,8 @@ async fn every_name_has_its_files() {
 async fn versions_and_protocols() {
     let folder = written();
     let old = start(Tls { versions: vec![&TLS12], ..Tls::new(folder.path()) }).await;
-    let new = start(Tls { versions: vec![&TLS13], ..Tls::new(folder.path()) }).await;
+    let alpn = vec![b"http/1.1".to_vec()];
+    let new = start(Tls { versions: vec![&TLS13], alpn, ..Tls::new(folder.path()) }).await;
     let mut client = Client::new(folder.path());
     assert!(client.show(&old).await.contains("tls: TLSv1_2\n"));
     assert!(client.show(&new).await.contains("tls: TLSv1_3\n"));

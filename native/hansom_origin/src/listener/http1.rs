@@ -1,5 +1,6 @@
 //! HTTP/1.1 on a byte stream.
 
+use std::error::Error;
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
@@ -11,18 +12,26 @@ use hyper_util::rt::TokioIo;
 
 use super::socket::{self, Socket};
 use super::wire::Wire;
-use crate::service::{Control, respond};
+use crate::service::{Abort, Control, Ending, respond};
 
 /// Serves one connection until it ends.
 pub(super) async fn serve<S: Socket>(socket: S, control: Arc<Control>) {
     let wire = TokioIo::new(Wire::new(socket, Arc::clone(&control)));
     let service = service_fn(|request: hyper::Request<Incoming>| respond(request, &control));
     let mut connection = http1::Builder::new().half_close(true).serve_connection(wire, service);
-    if run(&mut connection).await.is_err() {
+    if let Err(reason) = run(&mut connection).await {
         let socket = connection.into_parts().io.into_inner().into_socket();
-        if let Some(socket) = socket::close(socket, control.ending()).await {
+        if let Some(socket) = socket::close(socket, wanted(&reason)).await {
             socket::linger(socket).await;
         }
+    }
+}
+
+/// The ending an endpoint asked for; in order, if the failure is none of its doing.
+fn wanted(reason: &hyper::Error) -> Ending {
+    match reason.source().and_then(|cause| cause.downcast_ref()) {
+        Some(Abort::Wanted(ending)) => *ending,
+        _ => Ending::Clean,
     }
 }
 

@@ -1,6 +1,12 @@
 //! Listeners: what accepts connections and hands their requests to the [`service`](crate::service).
 
+mod connection;
+mod delay;
+mod exchange;
 mod http1;
+mod http2;
+mod http3;
+pub(crate) mod sniff;
 pub mod socket;
 mod wire;
 
@@ -15,16 +21,12 @@ use std::time::Duration;
 
 use tokio::net::{TcpListener, TcpStream, UnixListener, UnixStream};
 use tokio::task::JoinSet;
-use tokio::time::{sleep, timeout};
+use tokio::time::sleep;
 use tokio_rustls::TlsAcceptor;
-use tokio_rustls::server::TlsStream;
 
-use crate::service::{Control, Peer};
-use crate::tls::{Tls, TlsError};
-use socket::Socket;
-
-/// How long a TLS handshake may take.
-const HANDSHAKE_LIMIT: Duration = Duration::from_secs(30);
+use crate::service::Peer;
+use crate::tls::{EarlyData, Tls, TlsError};
+use connection::Serving;
 
 /// How long to wait after a failed accept, which mostly means that descriptors have run out.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(10);
@@ -38,8 +40,52 @@ pub struct Config {
     pub https: Vec<SocketAddr>,
     /// Unix sockets. A socket file that is already there is replaced.
     pub unix: Vec<PathBuf>,
-    /// TLS of all `https` listeners.
+    /// HTTP/3 over QUIC; needs `tls`.
+    pub http3: Vec<SocketAddr>,
+    /// TLS of all `https` and `http3` listeners.
     pub tls: Option<Tls>,
+    /// What HTTP/2 and HTTP/3 allow a peer.
+    pub limits: Limits,
+    /// The path to the TCP, TLS and HTTP/3 listeners.
+    pub path: NetworkPath,
+    /// How the HTTP/3 listeners begin connections.
+    pub quic: Quic,
+}
+
+/// What a connection of HTTP/2 or HTTP/3 allows its peer.
+#[derive(Clone, Copy, Debug)]
+pub struct Limits {
+    /// Window each stream begins with, in bytes. Default: 8 MiB. With 0 an HTTP/2 peer never gets to send a body; on
+    /// HTTP/3 heads count too, so that nothing at all gets through.
+    pub stream_window: u32,
+    /// Window of the whole connection, in bytes. Default: 32 MiB. HTTP/2 has at least 65535.
+    pub connection_window: u32,
+    /// Concurrent requests. Default: 1024.
+    pub max_streams: u32,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Limits { stream_window: 8 << 20, connection_window: 32 << 20, max_streams: 1024 }
+    }
+}
+
+/// What the path between a peer and a listener adds.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct NetworkPath {
+    /// Added to each round trip, half in each direction. The handshake of TCP itself is not delayed.
+    pub delay: Duration,
+    /// Datagrams of QUIC that get lost in each direction, in percent. The same ones in each run.
+    pub loss: u8,
+}
+
+/// How a listener for HTTP/3 begins connections.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Quic {
+    /// Have every client prove its address by a Retry packet first (RFC 9000, 8.1.2).
+    pub retry: bool,
+    /// What to do with early data.
+    pub early_data: EarlyData,
 }
 
 /// A running origin. Dropping it stops all listeners and connections.
@@ -48,6 +94,7 @@ pub struct Origin {
     http: Vec<SocketAddr>,
     https: Vec<SocketAddr>,
     unix: Vec<PathBuf>,
+    http3: Vec<SocketAddr>,
     // Its drop aborts the tasks.
     listeners: JoinSet<()>,
 }
@@ -56,27 +103,42 @@ impl Origin {
     /// Binds and starts all listeners on the runtime of the caller.
     pub async fn start(config: Config) -> Result<Self, StartError> {
         let connections = Arc::new(AtomicU64::new(0));
-        let mut origin =
-            Origin { http: vec![], https: vec![], unix: vec![], listeners: JoinSet::new() };
+        let mut origin = Origin {
+            http: vec![],
+            https: vec![],
+            unix: vec![],
+            http3: vec![],
+            listeners: JoinSet::new(),
+        };
+        let serving = Serving { limits: config.limits, delay: config.path.delay };
         for address in config.http {
             let (listener, bound) = bind(address).await?;
             origin.http.push(bound);
-            origin.accept(Listener::Tcp(listener), &connections);
+            origin.accept(Listener::Tcp(listener), serving, &connections);
         }
         if !config.https.is_empty() {
-            let tls = config.tls.ok_or(StartError::NoCertificates)?;
+            let tls = config.tls.as_ref().ok_or(StartError::NoCertificates)?;
             let acceptor = tls.acceptor().map_err(StartError::Tls)?;
             for address in config.https {
                 let (listener, bound) = bind(address).await?;
                 origin.https.push(bound);
-                origin.accept(Listener::Tls(listener, acceptor.clone()), &connections);
+                origin.accept(Listener::Tls(listener, acceptor.clone()), serving, &connections);
             }
         }
         for path in config.unix {
             let listener = bind_unix(&path)
                 .map_err(|reason| StartError::Bind(path.display().to_string(), reason))?;
             origin.unix.push(path);
-            origin.accept(Listener::Unix(listener), &connections);
+            origin.accept(Listener::Unix(listener), serving, &connections);
+        }
+        for address in config.http3 {
+            let tls = config.tls.as_ref().ok_or(StartError::NoCertificates)?;
+            let tls = tls.quic(config.quic.early_data).map_err(StartError::Tls)?;
+            let listener =
+                http3::Listener::bind(address, tls, config.limits, config.path, config.quic)
+                    .map_err(|reason| StartError::Bind(address.to_string(), reason))?;
+            origin.http3.push(listener.address());
+            origin.listeners.spawn(listener.run(Arc::clone(&connections)));
         }
         Ok(origin)
     }
@@ -96,8 +158,13 @@ impl Origin {
         &self.unix
     }
 
-    fn accept(&mut self, listener: Listener, connections: &Arc<AtomicU64>) {
-        self.listeners.spawn(listener.run(Arc::clone(connections)));
+    /// Bound addresses of the HTTP/3 listeners, in the order of the configuration.
+    pub fn http3(&self) -> &[SocketAddr] {
+        &self.http3
+    }
+
+    fn accept(&mut self, listener: Listener, serving: Serving, connections: &Arc<AtomicU64>) {
+        self.listeners.spawn(listener.run(serving, Arc::clone(connections)));
     }
 }
 
@@ -125,6 +192,11 @@ fn bind_unix(path: &Path) -> io::Result<UnixListener> {
     UnixListener::bind(path)
 }
 
+/// The number of the next connection.
+fn next(count: &AtomicU64) -> u64 {
+    count.fetch_add(1, Ordering::Relaxed) + 1
+}
+
 enum Listener {
     Tcp(TcpListener),
     Tls(TcpListener, TlsAcceptor),
@@ -137,7 +209,7 @@ enum Accepted {
 }
 
 impl Listener {
-    async fn run(self, count: Arc<AtomicU64>) {
+    async fn run(self, serving: Serving, count: Arc<AtomicU64>) {
         // Owned by this task, so that its end ends the connections too.
         let mut connections = JoinSet::new();
         loop {
@@ -150,8 +222,7 @@ impl Listener {
                 }
             };
             while connections.try_join_next().is_some() {}
-            let mut peer =
-                Peer { connection: count.fetch_add(1, Ordering::Relaxed) + 1, ..Peer::default() };
+            let mut peer = Peer { connection: next(&count), ..Peer::default() };
             match accepted {
                 Ok(Accepted::Tcp(socket, from)) => {
                     peer.address = from.to_string();
@@ -159,39 +230,18 @@ impl Listener {
                     let _ = socket.set_nodelay(true);
                     match &self {
                         Listener::Tls(_, acceptor) => {
-                            connections.spawn(serve_tls(socket, acceptor.clone(), peer))
+                            connections.spawn(serving.tls(socket, acceptor.clone(), peer))
                         }
-                        _ => connections.spawn(http1::serve(socket, Control::new(peer))),
+                        _ => connections.spawn(serving.tcp(socket, peer)),
                     };
                 }
                 Ok(Accepted::Unix(socket)) => {
                     peer.address = "unix".into();
-                    connections.spawn(http1::serve(socket, Control::new(peer)));
+                    connections.spawn(serving.plain(socket, peer));
                 }
                 Err(_) => sleep(ACCEPT_PAUSE).await,
             }
         }
-    }
-}
-
-async fn serve_tls(socket: TcpStream, acceptor: TlsAcceptor, peer: Peer) {
-    // A handshake that fails has told the peer by an alert.
-    if let Ok(Ok(stream)) = timeout(HANDSHAKE_LIMIT, acceptor.accept(socket)).await {
-        let control = Control::new(describe(&stream, peer));
-        http1::serve(stream, control).await;
-    }
-}
-
-fn describe<S: Socket>(stream: &TlsStream<S>, peer: Peer) -> Peer {
-    let (_, session) = stream.get_ref();
-    Peer {
-        tls_version: session.protocol_version().map(|version| format!("{version:?}")),
-        tls_suite: session.negotiated_cipher_suite().map(|suite| format!("{:?}", suite.suite())),
-        server_name: session.server_name().map(str::to_owned),
-        alpn: session.alpn_protocol().map(|name| String::from_utf8_lossy(name).into_owned()),
-        handshake: session.handshake_kind().map(|kind| format!("{kind:?}")),
-        client_certificates: session.peer_certificates().map_or(0, <[_]>::len),
-        ..peer
     }
 }
 

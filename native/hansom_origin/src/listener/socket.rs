@@ -57,11 +57,12 @@ impl<S: Socket> Socket for TlsStream<S> {
 /// Closes our side in this way, and gives the socket back where the peer's side is still open.
 pub async fn close<S: Socket>(mut socket: S, ending: Ending) -> Option<S> {
     let closed = match ending {
-        Ending::Reset => {
+        // A stream of its own, HTTP/1.1 does not have.
+        Ending::Reset | Ending::Stream(_) => {
             socket.reset_on_drop();
             return None;
         }
-        Ending::Clean => socket.shutdown().await,
+        Ending::Clean | Ending::Connection(_) => socket.shutdown().await,
         Ending::Cut => std::future::poll_fn(|cx| Pin::new(&mut socket).poll_cut(cx)).await,
     };
     // A failure is the peer's doing, and there is nobody left to tell.

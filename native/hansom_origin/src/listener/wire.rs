@@ -31,6 +31,7 @@ impl<S: Socket> Wire<S> {
 fn encode(aside: &Aside, out: &mut BytesMut) {
     match aside {
         Aside::Raw(bytes) => out.put_slice(bytes),
+        Aside::GoAway { .. } | Aside::Window(_) => {}
         Aside::Interim(interim) => {
             out.put_slice(b"HTTP/1.1 ");
             out.put_slice(interim.status.as_str().as_bytes());

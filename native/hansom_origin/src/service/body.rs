@@ -112,7 +112,7 @@ pub(super) enum End {
     Complete,
     /// A trailer section.
     Trailers(HeaderMap),
-    /// The connection breaks, once all before is on the wire.
+    /// The exchange breaks in this way, once all before is on the wire.
     Abort(Arc<Control>, Ending),
 }
 
@@ -126,6 +126,8 @@ pub(super) struct Frames {
     exact: Option<u64>,
     end: Option<End>,
     flush: Option<Flush>,
+    // Of the abort that follows the flush.
+    ending: Ending,
 }
 
 impl Frames {
@@ -139,6 +141,7 @@ impl Frames {
             exact: None,
             end: Some(End::Complete),
             flush: None,
+            ending: Ending::default(),
         }
     }
 
@@ -206,13 +209,13 @@ impl HttpBody for Frames {
         }
         if let Some(flush) = &mut this.flush {
             ready!(Pin::new(flush).poll(cx));
-            return Poll::Ready(Some(Err(Abort::Wanted)));
+            return Poll::Ready(Some(Err(Abort::Wanted(this.ending))));
         }
         match this.end.take() {
             None | Some(End::Complete) => Poll::Ready(None),
             Some(End::Trailers(trailers)) => Poll::Ready(Some(Ok(Frame::trailers(trailers)))),
             Some(End::Abort(control, ending)) => {
-                control.end(ending);
+                this.ending = ending;
                 this.flush = Some(control.flush());
                 self.poll_frame(cx)
             }

@@ -14,7 +14,7 @@ use http_body::{Body as HttpBody, Frame};
 use http_body_util::BodyExt;
 
 use super::payload::octets;
-use super::{Abort, Body, Refusal, Reply, bad_request, not_found, query};
+use super::{Abort, Body, Ending, Refusal, Reply, bad_request, not_found, query};
 
 /// Length of the text when the query does not say, in bytes.
 pub(super) const DEFAULT_TEXT: u64 = 10 * 1024;
@@ -177,7 +177,7 @@ impl HttpBody for Compressed {
             }
             Ok(Some(bytes)) => Poll::Ready(Some(Ok(Frame::data(bytes.into())))),
             // Writing to memory does not fail; were it to, the body has to end as broken.
-            Err(_) => Poll::Ready(Some(Err(Abort::Wanted))),
+            Err(_) => Poll::Ready(Some(Err(Abort::Wanted(Ending::Clean)))),
         }
     }
 }

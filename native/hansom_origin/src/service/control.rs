@@ -44,30 +44,45 @@ pub struct Interim {
 pub enum Aside {
     /// An interim response, in whatever form the protocol gives it.
     Interim(Interim),
-    /// Bytes sent as they are. A protocol with framing of its own ignores them.
+    /// Bytes sent as they are; on HTTP/2 between two frames. HTTP/3 ignores them.
     Raw(Bytes),
+    /// GOAWAY, while the connection stays as it is. HTTP/1.1 ignores it.
+    GoAway {
+        /// Error code of HTTP/2. HTTP/3 has none.
+        code: u32,
+        /// Last stream of HTTP/2. HTTP/3 always names the last request so far.
+        last: u32,
+    },
+    /// A new initial window for the streams of HTTP/2, in bytes (RFC 9113, 6.9.2). Ignored elsewhere.
+    Window(u32),
 }
 
-/// How a connection ends after an [`Abort`](super::Abort).
+/// What ends, and how, after an [`Abort`](super::Abort).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Ending {
-    /// In order: TLS `close_notify`, then FIN.
+    /// The connection, in order: TLS `close_notify`, then FIN; before them GOAWAY on HTTP/2. CONNECTION_CLOSE on HTTP/3.
     #[default]
     Clean,
-    /// FIN without TLS `close_notify`. Without TLS the same as `Clean`.
+    /// The connection, by FIN without TLS `close_notify`. Without TLS and HTTP/2 the same as `Clean`.
+    /// On HTTP/3 the server falls silent.
     Cut,
-    /// TCP RST. A Unix socket is closed at once.
+    /// The connection, by TCP RST. A Unix socket is closed at once. On HTTP/3 a stateless reset (RFC 9000, 10.3).
     Reset,
+    /// The stream, by a reset with this code, or the internal error of the protocol. HTTP/1.1: as `Reset`.
+    Stream(Option<u64>),
+    /// The connection, with this code: GOAWAY and FIN on HTTP/2, CONNECTION_CLOSE on HTTP/3. HTTP/1.1: as `Clean`.
+    Connection(u64),
 }
 
-/// The link between the endpoints of one connection and its listener.
+/// The link between the endpoints of one connection and its listener. Where streams share a connection, each has its
+/// own, see [`Control::stream`].
 ///
 /// The listener looks at [`Control::has_work`] whenever all it has buffered is written, sends what
-/// [`Control::take_asides`] gives, and calls [`Control::flushed`]. After an abort it obeys [`Control::ending`].
+/// [`Control::take_asides`] gives, and calls [`Control::flushed`].
 #[derive(Debug)]
 pub struct Control {
-    peer: Peer,
-    requests: AtomicU64,
+    peer: Arc<Peer>,
+    requests: Arc<AtomicU64>,
     // Kept apart from the lock, so that an ordinary response costs one relaxed load.
     has_work: AtomicBool,
     state: Mutex<State>,
@@ -78,15 +93,23 @@ struct State {
     asides: Vec<Aside>,
     flushes: u64,
     waker: Option<Waker>,
-    ending: Ending,
 }
 
 impl Control {
     /// The control of a new connection with this peer.
     pub fn new(peer: Peer) -> Arc<Self> {
+        Self::link(Arc::new(peer), Arc::default())
+    }
+
+    /// The control of one stream of this connection.
+    pub fn stream(&self) -> Arc<Self> {
+        Self::link(Arc::clone(&self.peer), Arc::clone(&self.requests))
+    }
+
+    fn link(peer: Arc<Peer>, requests: Arc<AtomicU64>) -> Arc<Self> {
         Arc::new(Control {
             peer,
-            requests: AtomicU64::new(0),
+            requests,
             has_work: AtomicBool::new(false),
             state: Mutex::default(),
         })
@@ -115,16 +138,6 @@ impl Control {
     /// Ready when all that was handed over before has been written to the socket.
     pub fn flush(self: &Arc<Self>) -> Flush {
         Flush { control: Arc::clone(self), target: None }
-    }
-
-    /// Says how the connection ends after an abort.
-    pub fn end(&self, ending: Ending) {
-        self.state().ending = ending;
-    }
-
-    /// How the connection ends after an abort.
-    pub fn ending(&self) -> Ending {
-        self.state().ending
     }
 
     /// Whether something waits for the next flush.

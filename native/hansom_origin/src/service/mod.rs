@@ -26,8 +26,8 @@ pub use control::{Aside, Control, Ending, Flush, Interim, Peer};
 /// Why an exchange ends without a complete response.
 #[derive(Debug)]
 pub enum Abort {
-    /// The endpoint wants the exchange to break here; [`Control::ending`] says how.
-    Wanted,
+    /// The endpoint wants the exchange to break here, in this way.
+    Wanted(Ending),
     /// The request body could not be read.
     RequestBody(Box<dyn Error + Send + Sync>),
 }
@@ -35,7 +35,7 @@ pub enum Abort {
 impl fmt::Display for Abort {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Abort::Wanted => f.write_str("the endpoint breaks the exchange off"),
+            Abort::Wanted(_) => f.write_str("the endpoint breaks the exchange off"),
             Abort::RequestBody(reason) => write!(f, "the request body cannot be read: {reason}"),
         }
     }
@@ -118,7 +118,7 @@ where
         ("drip", None, None) => payload::drip(&request)?.into(),
         ("delay", Some(ms), None) => payload::delay(number(ms)?),
         ("echo", None, None) => payload::echo(request).into(),
-        ("upload", None, None) => payload::upload(request),
+        ("upload", None, None) => payload::upload(request)?,
         ("trailers", None, None) => payload::trailers(&request, control),
         ("close-delimited", Some(length), None) => payload::close_delimited(number(length)?).into(),
 
@@ -139,12 +139,28 @@ where
         ("close", None, None) => head::close().into(),
 
         ("interim", Some(code), None) => fault::interim(&request, number(code)?, control)?,
-        ("reset", None, None) => fault::reset(control).into(),
-        ("reset", Some("before-head"), None) => fault::end_before_head(control, Ending::Reset),
-        ("cut", Some("before-head"), None) => fault::end_before_head(control, Ending::Cut),
+        ("reset", phase, sent) => fault::broken_at(phase, sent, control, fault::stream(&request)?)?,
+        ("disconnect", phase, sent) => fault::broken_at(phase, sent, control, Ending::Reset)?,
+        ("goaway", None, None) => fault::go_away(&request, control)?,
+        ("goaway", Some("close"), None) => {
+            fault::broken_at(Some("before-head"), None, control, fault::connection(&request)?)?
+        }
+        ("goaway", phase, sent) => {
+            fault::broken_at(phase, sent, control, fault::connection(&request)?)?
+        }
+        ("cut", phase @ Some("before-head"), None) => {
+            fault::broken_at(phase, None, control, Ending::Cut)?
+        }
         ("cut", Some(sent), Some(declared)) => {
             fault::cut(number(sent)?, number(declared)?, control)?.into()
         }
+        ("mismatch", Some(sent), Some(declared)) => {
+            fault::mismatch(number(sent)?, number(declared)?).into()
+        }
+        ("stall", None, None) => fault::stall(request),
+        ("stall", Some("head"), None) => fault::stall_after_head(request).into(),
+        ("window", Some(bytes), None) => fault::window(number(bytes)?, control)?,
+        ("frames", None, None) => fault::frames(request, control),
         ("raw", None, None) => fault::raw(request, control),
         _ => return Err(not_found()),
     };

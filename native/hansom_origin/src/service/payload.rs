@@ -101,17 +101,22 @@ where
     response
 }
 
-pub(super) fn upload<B>(request: Request<B>) -> Reply
+pub(super) fn upload<B>(request: Request<B>) -> Result<Reply, Refusal>
 where
     B: http_body::Body<Data = Bytes> + Send + Unpin + 'static,
     B::Error: Into<Box<dyn Error + Send + Sync>>,
 {
-    Reply::later(async move {
+    let pause = interval(&request, 0)?;
+    Ok(Reply::later(async move {
         let mut body = request.into_body();
         let mut count = 0_u64;
         let mut crc = Crc::new();
         let mut trailers = HeaderMap::new();
-        while let Some(frame) = body.frame().await {
+        loop {
+            if !pause.is_zero() {
+                tokio::time::sleep(pause).await;
+            }
+            let Some(frame) = body.frame().await else { break };
             match frame.map_err(|reason| Abort::RequestBody(reason.into()))?.into_data() {
                 Ok(data) => {
                     count += data.len() as u64;
@@ -126,7 +131,7 @@ where
             let _ = writeln!(text, "trailer {name}: {}", String::from_utf8_lossy(value.as_bytes()));
         }
         Ok(plain(StatusCode::OK, text))
-    })
+    }))
 }
 
 pub(super) fn trailers<B>(request: &Request<B>, control: &Arc<Control>) -> Reply {
@@ -168,9 +173,8 @@ fn checksum(text: &str) -> String {
 pub(super) fn send_raw(control: &Arc<Control>, bytes: Bytes) -> Reply {
     let control = Arc::clone(control);
     Reply::later(async move {
-        control.end(Ending::Clean);
         control.send(Aside::Raw(bytes)).await;
-        Err(Abort::Wanted)
+        Err(Abort::Wanted(Ending::Clean))
     })
 }
 
