@@ -5,6 +5,7 @@ use std::task::{Context, Poll};
 
 use h2::Reason;
 
+use super::frames::Peer;
 use super::inbox::Inbox;
 use super::outbox::{MOST_WAITING, Outbox};
 use super::stream::{Handled, Messages, Receive, Role, Stage, Steps, Stream, Timers, Wants, Wish};
@@ -130,6 +131,11 @@ impl<H: Host> Http2<H> {
         if port.config.http2.max_streams == MaxStreams::Fail && !self.has_room() {
             return refuse(role, Error::MaxStreamsExceeded, port);
         }
+        let send = options.send_timeout.unwrap_or(port.config.http2.send_timeout);
+        let outbox = Outbox::new(request.content);
+        if send == SendTimeout::Never && outbox.len() as u64 > self.room() + MOST_WAITING as u64 {
+            return refuse(role, Error::SendBufferFull, port);
+        }
         port.status.count_request();
         let entry = self.streams.vacant_entry();
         let key = entry.key();
@@ -138,7 +144,7 @@ impl<H: Host> Http2<H> {
             head_only: head.method() == http::Method::HEAD,
             receive: Receive::Queued(Box::new(head)),
             send: None,
-            outbox: Outbox::new(request.content),
+            outbox,
             inbox: Inbox::new(),
             waker: self.ready.stream(key),
             id: 0,
@@ -153,7 +159,7 @@ impl<H: Host> Http2<H> {
                 queued: options.recv_timeout.unwrap_or(port.config.recv_timeout),
                 receive: options.recv_timeout.unwrap_or(port.config.recv_timeout),
                 receive_deadline: None,
-                send: options.send_timeout.unwrap_or(port.config.http2.send_timeout),
+                send,
                 send_deadline: None,
                 entered: None,
             },
@@ -165,9 +171,15 @@ impl<H: Host> Http2<H> {
         Some(key)
     }
 
+    /// Whether one more stream may be opened now.
     fn has_room(&self) -> bool {
         let open = self.streams.len() - self.queued.len();
         self.session.as_ref().is_some_and(|session| open < session.line.peer().max_streams as usize)
+    }
+
+    /// Bytes a new stream may certainly send without waiting.
+    fn room(&self) -> u64 {
+        self.session.as_ref().map_or(0, |session| room(&session.line.peer(), self.handed))
     }
 
     /// Opens streams that wait, as far as the peer has room for them.
@@ -212,13 +224,16 @@ impl<H: Host> Http2<H> {
         } else {
             // What certainly fits needs no look at the windows, and leaves with the head.
             let peer = session.line.peer();
-            let room = peer.window.saturating_sub(self.handed).min(peer.initial_window.into());
+            let room = room(&peer, self.handed);
             if let Some(data) = stream.outbox.take_small(room) {
                 self.handed += data.len() as u64;
                 send.send_data(data, true).map_err(|_| Error::ProtocolError)?;
             }
         }
         stream.opened(id, response, send);
+        if matches!(stream.role, Role::Handled(_)) {
+            self.handled.insert(id, key);
+        }
         self.newest = Some(key);
         self.ready.stream(key).wake();
         self.draining |= id >= LAST_STREAM;
@@ -434,15 +449,11 @@ impl<H: Host> Http2<H> {
             Handled { handler, pace: Pace::push(port.config), manual, accept: Some(caller) };
         let request = Request { content: Content::Stream, ..request };
         let options = RequestOptions::default();
-        if let Some(key) = self.start(request, options, Role::Handled(handled), port) {
-            self.handled.push(key);
-        }
+        self.start(request, options, Role::Handled(handled), port);
     }
 
     fn handled_key(&self, id: u64) -> Option<usize> {
-        let fits =
-            |key: &usize| self.streams.get(*key).is_some_and(|stream| u64::from(stream.id) == id);
-        self.handled.iter().copied().find(fits)
+        self.handled.get(&u32::try_from(id).ok()?).copied()
     }
 
     fn send_on(
@@ -478,4 +489,8 @@ impl<H: Host> Http2<H> {
         let bytes = usize::try_from(bytes).unwrap_or(usize::MAX).min(delivered);
         stream.release(bytes, &mut side);
     }
+}
+
+fn room(peer: &Peer, handed: u64) -> u64 {
+    peer.window.saturating_sub(handed).min(peer.initial_window.into())
 }

@@ -76,6 +76,7 @@ impl<H: Host> Http2<H> {
             self.set_window();
         }
         self.work_on_ready(port);
+        self.finish_draining(port);
     }
 
     /// Why the connection is over, if it is.
@@ -116,9 +117,10 @@ impl<H: Host> Http2<H> {
         if !port.config.http2.drain_on_goaway || code != H2Code::NO_ERROR.0 {
             return self.end(&error, port);
         }
-        if !std::mem::replace(&mut self.draining, true) {
-            port.set_state(State::Closed);
+        if self.goaway.replace(last) == Some(last) {
+            return;
         }
+        self.draining = true;
         let refused: Vec<usize> = self
             .streams
             .iter()
@@ -128,8 +130,16 @@ impl<H: Host> Http2<H> {
         for key in refused {
             self.give_up(key, &error, port);
         }
+    }
+
+    /// Ends a connection on which no stream is opened any more when there is none left.
+    fn finish_draining(&mut self, port: &mut Port<'_, H>) {
+        if !self.draining || self.session.is_none() {
+            return;
+        }
+        port.set_state(State::Closed);
         if self.streams.is_empty() {
-            self.end(&error, port);
+            self.end(&Error::ClosedBy("normal"), port);
         }
     }
 
@@ -192,8 +202,11 @@ impl<H: Host> Http2<H> {
         port: &mut Port<'_, H>,
     ) {
         self.drive(cx, port);
-        let sound = self.with_link(|link| link.map_or(Err(Error::Closed), |link| link.check()));
-        if sound.is_err() {
+        let sound = match self.draining {
+            true => Err(Error::Closed),
+            false => self.with_link(|link| link.map_or(Err(Error::Closed), |link| link.check())),
+        };
+        if sound.is_err() && !self.draining {
             self.end(&Error::ClosedBy("tcp_closed"), port);
         }
         port.sink.reply(caller, sound.map_or_else(Answer::Error, |()| Answer::Ok));

@@ -20,7 +20,7 @@ mod stream;
 mod wake;
 mod wire;
 
-use std::collections::VecDeque;
+use std::collections::{HashMap, VecDeque};
 use std::task::Context;
 
 use bytes::Bytes;
@@ -51,8 +51,8 @@ pub(crate) struct Http2<H: Host> {
     stepped: Vec<usize>,
     /// There was one such stream at some time.
     was_stepped: bool,
-    /// Streams that belong to handlers.
-    handled: Vec<usize>,
+    /// Streams that belong to handlers, by their identifiers.
+    handled: HashMap<u32, usize>,
     /// The stream that may be in the protocol library's own queue for a free place.
     newest: Option<usize>,
     ready: Ready,
@@ -65,8 +65,10 @@ pub(crate) struct Http2<H: Host> {
     window: usize,
     /// Bytes of content handed to the protocol library.
     handed: u64,
-    /// The peer's GOAWAY has come, and what it still serves comes to its end.
+    /// No stream is opened any more, and the connection ends with those that are open.
     draining: bool,
+    /// The last stream of the GOAWAY that was acted on.
+    goaway: Option<u32>,
 }
 
 /// What a stream needs of its connection.
@@ -109,7 +111,7 @@ impl<H: Host> Http2<H> {
             pulled: Vec::new(),
             stepped: Vec::new(),
             was_stepped: false,
-            handled: Vec::new(),
+            handled: HashMap::new(),
             newest: None,
             ready,
             deadlines: Deadlines::default(),
@@ -119,6 +121,7 @@ impl<H: Host> Http2<H> {
             window: config.http2.connection_window.max(65_535) as usize,
             handed: 0,
             draining: false,
+            goaway: None,
         }
     }
 
@@ -207,7 +210,7 @@ impl<H: Host> Http2<H> {
             Role::Whole(_) => {}
             Role::Messages(_) => without(&mut self.pulled),
             Role::Steps(_) => without(&mut self.stepped),
-            Role::Handled(_) => without(&mut self.handled),
+            Role::Handled(_) => drop(self.handled.remove(&stream.id)),
         }
         if matches!(stream.receive, Receive::Queued(_)) {
             self.queued.retain(|other| *other != key);

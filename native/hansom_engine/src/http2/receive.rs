@@ -63,6 +63,9 @@ impl<H: Host> Stream<H> {
                     Poll::Ready(Err(error)) => Poll::Ready(Err(side.error(&error))),
                     Poll::Ready(Ok(response)) => {
                         let (parts, body) = response.into_parts();
+                        if parts.headers.len() > port.config.limits.headers {
+                            return Poll::Ready(Err(Error::Limit(Limit::Headers)));
+                        }
                         let headers = head::list(&parts.headers);
                         let length = headers
                             .values(b"content-length")

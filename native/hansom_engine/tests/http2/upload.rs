@@ -226,9 +226,11 @@ async fn a_window_that_never_opens_is_given_up() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn who_does_not_wait_is_refused_when_too_much_waits() {
     let (client, mut raw) = Raw::connected(Config::default(), &[(4, 0)]).await;
-    let request = request("POST", "/", Content::Stream);
     let options =
         RequestOptions { send_timeout: Some(SendTimeout::Never), ..RequestOptions::default() };
+    let whole = Content::Payload(Large(vec![0; (1 << 20) + 1]));
+    assert_eq!(error(ask_with(&client, "POST", "/", whole, options)).await, Error::SendBufferFull);
+    let request = request("POST", "/", Content::Stream);
     accepted(client.ask(|caller| Command::SendHeaders { caller, request, options })).await;
     accepted(chunk(&client, 0, vec![1; 1 << 20])).await;
     accepted(chunk(&client, 0, vec![2; 10])).await;
