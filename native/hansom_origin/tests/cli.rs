@@ -62,8 +62,23 @@ async fn serves_until_its_input_ends() {
         any,
         "--https",
         any,
+        "--http3",
+        any,
         "--unix",
         text(&unix),
+        "--delay-ms",
+        "2",
+        "--loss",
+        "1",
+        "--retry",
+        "--early-data",
+        "accept",
+        "--stream-window",
+        "100000",
+        "--connection-window",
+        "200000",
+        "--max-streams",
+        "7",
         "--cert",
         "wrong-name",
         "--certs",
@@ -76,6 +91,9 @@ async fn serves_until_its_input_ends() {
     .await;
     assert_eq!(get(address(&listeners, "http"), "/hello").await.status(), "200");
     assert_ne!(address(&listeners, "https").port(), 0);
+    let alternative = format!("h3=\":{}\"; ma=60", address(&listeners, "http3").port());
+    let response = get(address(&listeners, "http"), "/alt-svc").await;
+    assert_eq!(response.field("alt-svc"), Some(alternative.as_str()));
     let socket = soon(UnixStream::connect(&listeners["unix"])).await.expect("a connection");
     let shown = exchange(socket, "GET", "/connection", "", b"").await.text();
     assert!(shown.contains("peer: unix\n"));
@@ -129,6 +147,10 @@ async fn refuses_what_it_does_not_know() {
         &["serve", "--http", any, "--fast"],
         &["serve", "--http", any, "--threads", "0"],
         &["serve", "--http", any, "--cert", "server"],
+        &["serve", "--http", any, "--loss", "101"],
+        &["serve", "--http", any, "--delay-ms", "soon"],
+        &["serve", "--http", any, "--early-data", "maybe"],
+        &["serve", "--http", any, "--stream-window", "2147483648"],
         &["serve", "--http", any, "--certs", "x", "--tls-versions", "1.1"],
         &["serve", "--http", any, "--certs", "x", "--client-ca", "y", "maybe"],
         &["script"],
@@ -140,6 +162,7 @@ async fn refuses_what_it_does_not_know() {
     }
     for arguments in [
         &["serve", "--https", any][..],
+        &["serve", "--http3", any],
         &["serve", "--https", any, "--certs", "/nonexistent"],
         &["serve", "--http", "192.0.2.1:1"],
         &["serve", "--unix", "/nonexistent/socket"],

@@ -389,3 +389,30 @@ async fn bad_requests_are_answered_and_harm_nobody() {
     }
     assert_eq!(get(address, "/hello").await.status(), "200");
 }
+
+#[tokio::test]
+async fn what_needs_another_version_says_so_or_falls_back() {
+    let (_origin, address) = origin().await;
+    assert_eq!(get(address, "/frames").await.status(), "501");
+    assert_eq!(get(address, "/goaway").await.field("connection"), Some("close"));
+    assert_eq!(get(address, "/goaway/sideways").await.status(), "404");
+    assert_eq!(get(address, "/reset?code=x").await.status(), "400");
+    assert_eq!(get(address, "/window/2147483648").await.status(), "400");
+    for target in ["/disconnect/after/10", "/reset/after/10"] {
+        let mut socket = soon(TcpStream::connect(address)).await.expect("a connection");
+        let head = format!("GET {target} HTTP/1.1\r\nhost: x\r\n\r\n");
+        soon(socket.write_all(head.as_bytes())).await.expect("a sent request");
+        let (bytes, end) = read_all(&mut socket).await;
+        assert!(find(&bytes, b"content-length: 1034\r\n").is_some(), "{target}");
+        assert_eq!(end.map_err(|reason| reason.kind()), Err(ErrorKind::ConnectionReset));
+    }
+    let mut socket = soon(TcpStream::connect(address)).await.expect("a connection");
+    soon(socket.write_all(b"GET /stall/head HTTP/1.1\r\nhost: x\r\n\r\n"))
+        .await
+        .expect("a request");
+    let mut head = Vec::new();
+    while find(&head, b"\r\n\r\n").is_none() {
+        assert!(soon(socket.read_buf(&mut head)).await.expect("a head") > 0);
+    }
+    assert!(head.starts_with(b"HTTP/1.1 200"));
+}

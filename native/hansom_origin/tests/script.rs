@@ -192,3 +192,73 @@ async fn scripts_over_tls() {
     assert!(find(&alert, b"\x15\x03").is_some(), "no alert in {alert:?}");
     assert!(matches!(soon(server.played(2)).await.outcome, Outcome::Handshake(_)));
 }
+
+/// Talks HTTP/2 to a script: the answer to one request, and how the connection ended.
+async fn talk_http2(
+    server: &Server,
+) -> (Result<http::Response<h2::RecvStream>, h2::Error>, Result<(), h2::Error>) {
+    let socket = soon(TcpStream::connect(server.address())).await.expect("a connection");
+    let (mut requests, connection) =
+        soon(h2::client::handshake(socket)).await.expect("a handshake");
+    let connection = tokio::spawn(connection);
+    let request = http::Request::get("http://origin.test/").body(()).expect("a request");
+    let (response, _) = requests.send_request(request, true).expect("a sent request");
+    let response = soon(response).await;
+    (response, soon(connection).await.expect("a task without panic"))
+}
+
+#[tokio::test]
+async fn frames_make_a_response() {
+    let server = server(
+        r#"
+        h2-preface
+        expect-frame headers 1
+        frame ping 0 0 "12345678"
+        expect-frame ping 0 "12345678"
+        fields headers 0 1 ":status: 200"
+        fields continuation end_headers 1 "x-field: a value"
+        frames 20 data 0 1 ""
+        frame data end_stream 1 "ab"*1000
+        frame goaway 0 0 "\x00\x00\x00\x01\x00\x00\x00\x00"
+        expect-eof
+        "#,
+    )
+    .await;
+    let (response, end) = talk_http2(&server).await;
+    let (head, mut body) = response.expect("a response").into_parts();
+    assert_eq!(head.headers["x-field"], "a value");
+    let mut received = Vec::new();
+    while let Some(data) = soon(body.data()).await {
+        received.extend_from_slice(&data.expect("data"));
+    }
+    assert_eq!(received, b"ab".repeat(1000));
+    end.expect("an orderly end");
+    assert_eq!(soon(server.played(0)).await.outcome, Outcome::Finished);
+}
+
+#[tokio::test]
+async fn floods_of_frames_are_noticed() {
+    let server = server(
+        r#"
+        h2-preface
+        expect-frame headers 1
+        fields headers 0 1 ":status: 200"
+        frames 100000 continuation 0 1 ""
+        expect-eof
+        connection
+        h2-preface
+        expect-frame headers 1
+        fields headers end_headers 1 ":status: 200"
+        frame window_update 0 0 "\x00\x00\x00\x00"
+        expect-frame goaway 0 "\x00\x00\x00\x00\x00\x00\x00\x07"
+        expect-eof
+        "#,
+    )
+    .await;
+    let (response, end) = talk_http2(&server).await;
+    assert!(response.is_err() && end.is_err());
+    let (_, end) = talk_http2(&server).await;
+    assert_eq!(end.expect_err("an error").reason(), Some(h2::Reason::PROTOCOL_ERROR));
+    // The client names another code.
+    assert_eq!(soon(server.played(1)).await.outcome, Outcome::Mismatch(4));
+}

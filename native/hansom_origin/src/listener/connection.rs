@@ -20,6 +20,7 @@ pub(super) const HANDSHAKE_LIMIT: Duration = Duration::from_secs(30);
 pub(super) struct Serving {
     pub(super) limits: Limits,
     pub(super) delay: Duration,
+    pub(super) http3_port: Option<u16>,
 }
 
 impl Serving {

@@ -110,7 +110,20 @@ impl Origin {
             http3: vec![],
             listeners: JoinSet::new(),
         };
-        let serving = Serving { limits: config.limits, delay: config.path.delay };
+        for address in config.http3 {
+            let tls = config.tls.as_ref().ok_or(StartError::NoCertificates)?;
+            let tls = tls.quic(config.quic.early_data).map_err(StartError::Tls)?;
+            let listener =
+                http3::Listener::bind(address, tls, config.limits, config.path, config.quic)
+                    .map_err(|reason| StartError::Bind(address.to_string(), reason))?;
+            origin.http3.push(listener.address());
+            origin.listeners.spawn(listener.run(Arc::clone(&connections)));
+        }
+        let serving = Serving {
+            limits: config.limits,
+            delay: config.path.delay,
+            http3_port: origin.http3.first().map(SocketAddr::port),
+        };
         for address in config.http {
             let (listener, bound) = bind(address).await?;
             origin.http.push(bound);
@@ -130,15 +143,6 @@ impl Origin {
                 .map_err(|reason| StartError::Bind(path.display().to_string(), reason))?;
             origin.unix.push(path);
             origin.accept(Listener::Unix(listener), serving, &connections);
-        }
-        for address in config.http3 {
-            let tls = config.tls.as_ref().ok_or(StartError::NoCertificates)?;
-            let tls = tls.quic(config.quic.early_data).map_err(StartError::Tls)?;
-            let listener =
-                http3::Listener::bind(address, tls, config.limits, config.path, config.quic)
-                    .map_err(|reason| StartError::Bind(address.to_string(), reason))?;
-            origin.http3.push(listener.address());
-            origin.listeners.spawn(listener.run(Arc::clone(&connections)));
         }
         Ok(origin)
     }
@@ -222,7 +226,11 @@ impl Listener {
                 }
             };
             while connections.try_join_next().is_some() {}
-            let mut peer = Peer { connection: next(&count), ..Peer::default() };
+            let mut peer = Peer {
+                connection: next(&count),
+                http3_port: serving.http3_port,
+                ..Peer::default()
+            };
             match accepted {
                 Ok(Accepted::Tcp(socket, from)) => {
                     peer.address = from.to_string();

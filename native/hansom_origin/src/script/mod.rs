@@ -21,16 +21,26 @@
 //! | `close` | TLS `close_notify` and FIN |
 //! | `cut` | FIN without TLS `close_notify` |
 //! | `reset` | TCP RST |
+//! | `h2-preface` | read the preface of HTTP/2 and the first SETTINGS, send SETTINGS and acknowledge |
+//! | `frame TYPE FLAGS STREAM "..."` | write a frame of HTTP/2; `"..."*N` repeats the payload |
+//! | `frames COUNT TYPE FLAGS STREAM "..."` | write it COUNT times |
+//! | `fields TYPE FLAGS STREAM "name: value"...` | write a frame with these fields in HPACK |
+//! | `expect-frame TYPE [STREAM ["..."]]` | read up to and with a frame of this type and stream, with this payload |
 //! | `again` | go back to the first step of the section |
 //! | `connection` | the section of the next connection begins |
 //!
+//! TYPE is a name in lower case, such as `rst_stream`, or a number; FLAGS are names joined by `|` (`end_stream`, `ack`,
+//! `end_headers`, `padded`, `priority`), or a number.
+//!
 //! A section that ends without an ending closes. What the peer sent is kept, see [`Played`].
 
+mod frame;
 mod parse;
 mod play;
 
 use bytes::Bytes;
 
+pub use frame::{Frame, field_block};
 pub use parse::ParseError;
 pub use play::{Outcome, Played, Server};
 
@@ -67,6 +77,19 @@ pub enum Step {
     Cut,
     /// TCP RST.
     Reset,
+    /// Read the preface of HTTP/2 and the first SETTINGS, send SETTINGS and acknowledge.
+    Http2Preface,
+    /// Write a frame of HTTP/2 this often.
+    Frames(u64, Frame),
+    /// Read frames of HTTP/2 up to and with this one.
+    ExpectFrame {
+        /// Its type.
+        kind: u8,
+        /// Its stream; any if `None`.
+        stream: Option<u32>,
+        /// What it has to carry; anything if `None`.
+        payload: Option<Bytes>,
+    },
     /// Back to the first step of the section.
     Again,
 }
@@ -143,6 +166,12 @@ impl Script {
     #[must_use]
     pub fn wait(self, milliseconds: u64) -> Self {
         self.step(Step::Wait(milliseconds))
+    }
+
+    /// Adds [`Step::Frames`] for one frame.
+    #[must_use]
+    pub fn frame(self, kind: u8, flags: u8, stream: u32, payload: impl Into<Bytes>) -> Self {
+        self.step(Step::Frames(1, Frame { kind, flags, stream, payload: payload.into() }))
     }
 
     fn section(&self, connection: usize) -> &[Step] {

@@ -5,7 +5,7 @@ use std::str::FromStr;
 
 use bytes::Bytes;
 
-use super::{Script, Step};
+use super::{Script, Step, frame};
 
 /// A line of a script that says nothing known.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -43,7 +43,12 @@ impl Script {
             let step = step(line).map_err(failed)?;
             reads |= matches!(
                 step,
-                Step::ExpectHead | Step::Expect(_) | Step::ExpectUntil(_) | Step::ExpectBytes(1..)
+                Step::ExpectHead
+                    | Step::Expect(_)
+                    | Step::ExpectUntil(_)
+                    | Step::ExpectBytes(1..)
+                    | Step::Http2Preface
+                    | Step::ExpectFrame { .. }
             );
             if step == Step::Again && !reads {
                 // Without it the loop would not notice that the peer has gone.
@@ -69,13 +74,23 @@ fn step(line: &str) -> Result<Step, &'static str> {
         "cut" => bare(Step::Cut),
         "reset" => bare(Step::Reset),
         "again" => bare(Step::Again),
-        "expect" if argument.starts_with('"') => Ok(Step::Expect(string(argument)?)),
+        "h2-preface" => bare(Step::Http2Preface),
+        "frame" => Ok(Step::Frames(1, frame::frame(argument)?)),
+        "frames" => {
+            let (count, rest) = argument
+                .split_once(char::is_whitespace)
+                .ok_or("a number and a frame are needed")?;
+            Ok(Step::Frames(number(count)?, frame::frame(rest.trim_start())?))
+        }
+        "fields" => Ok(Step::Frames(1, frame::fields(argument)?)),
+        "expect-frame" => frame::expected(argument),
+        "expect" if argument.starts_with('"') => Ok(Step::Expect(whole(argument)?)),
         "expect" => Ok(Step::ExpectBytes(number(argument)?)),
-        "expect-until" => match string(argument)? {
+        "expect-until" => match whole(argument)? {
             end if end.is_empty() => Err("these bytes cannot be empty"),
             end => Ok(Step::ExpectUntil(end)),
         },
-        "send" => Ok(Step::Send(string(argument)?)),
+        "send" => Ok(Step::Send(whole(argument)?)),
         "split" => match counted(argument)? {
             (0, _) => Err("the pieces cannot be empty"),
             (size, bytes) => Ok(Step::Split(size, bytes)),
@@ -89,22 +104,30 @@ fn step(line: &str) -> Result<Step, &'static str> {
 fn counted<T: FromStr>(argument: &str) -> Result<(T, Bytes), &'static str> {
     let (count, bytes) =
         argument.split_once(char::is_whitespace).ok_or("a number and a string are needed")?;
-    Ok((number(count)?, string(bytes.trim_start())?))
+    Ok((number(count)?, whole(bytes.trim_start())?))
 }
 
-fn number<T: FromStr>(argument: &str) -> Result<T, &'static str> {
+pub(super) fn number<T: FromStr>(argument: &str) -> Result<T, &'static str> {
     argument.parse().map_err(|_| "a number is needed")
 }
 
-fn string(argument: &str) -> Result<Bytes, &'static str> {
+/// A string and nothing else.
+fn whole(argument: &str) -> Result<Bytes, &'static str> {
+    match string(argument)? {
+        (bytes, "") => Ok(bytes),
+        _ => Err("something follows the string"),
+    }
+}
+
+/// A string, and what follows it.
+pub(super) fn string(argument: &str) -> Result<(Bytes, &str), &'static str> {
     let inner = argument.strip_prefix('"').ok_or("a string in double quotes is needed")?;
     let mut bytes = Vec::with_capacity(inner.len());
     let mut rest = inner.bytes();
     loop {
         match rest.next() {
             None => return Err("the string has no end"),
-            Some(b'"') if rest.len() == 0 => return Ok(bytes.into()),
-            Some(b'"') => return Err("something follows the string"),
+            Some(b'"') => return Ok((bytes.into(), &inner[inner.len() - rest.len()..])),
             Some(b'\\') => bytes.push(match rest.next() {
                 Some(b'r') => b'\r',
                 Some(b'n') => b'\n',
@@ -148,6 +171,9 @@ mod tests {
             split 2 "abc"
             repeat 4 "x"
             wait 5
+            h2-preface
+            frames 3 settings ack 0 ""
+            expect-frame rst_stream 1 "\x00"
             half-close
             expect-eof
             again
@@ -169,6 +195,16 @@ mod tests {
             .split(2, "abc")
             .step(Step::Repeat(4, Bytes::from_static(b"x")))
             .wait(5)
+            .step(Step::Http2Preface)
+            .step(Step::Frames(
+                3,
+                frame::Frame { kind: 4, flags: 1, stream: 0, payload: Bytes::new() },
+            ))
+            .step(Step::ExpectFrame {
+                kind: 3,
+                stream: Some(1),
+                payload: Some(Bytes::from_static(b"\0")),
+            })
             .step(Step::HalfClose)
             .step(Step::ExpectEof)
             .step(Step::Again)

@@ -7,7 +7,7 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
-use bytes::BytesMut;
+use bytes::{Buf, Bytes, BytesMut};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpListener;
 use tokio::sync::watch;
@@ -15,7 +15,9 @@ use tokio::task::JoinSet;
 use tokio::time::sleep;
 use tokio_rustls::TlsAcceptor;
 
+use super::frame::{self, Frame};
 use super::{Script, Step};
+use crate::listener::sniff::PREFACE;
 use crate::listener::socket::{self, Socket};
 use crate::listener::{StartError, bind};
 use crate::service::Ending;
@@ -26,6 +28,9 @@ const MAX_KEPT: usize = 16 * 1024 * 1024;
 
 /// Longest run of bytes a step that looks for an end reads, in bytes.
 const MAX_EXPECTED: usize = 64 * 1024 * 1024;
+
+/// Length of the head of a frame of HTTP/2, in bytes.
+const FRAME_HEAD: usize = 9;
 
 const SPLIT_PAUSE: Duration = Duration::from_millis(1);
 
@@ -181,6 +186,11 @@ struct Player<S> {
     received: Vec<u8>,
 }
 
+/// A SETTINGS frame without settings.
+fn settings(flags: u8) -> Frame {
+    Frame { kind: frame::SETTINGS, flags, stream: 0, payload: Bytes::new() }
+}
+
 /// Why a step does not end well.
 enum Stop {
     PeerClosed,
@@ -274,6 +284,18 @@ impl<S: Socket> Player<S> {
             Step::HalfClose => {
                 std::future::poll_fn(|cx| Pin::new(&mut self.socket).poll_shutdown(cx)).await?;
             }
+            Step::Http2Preface => {
+                if self.read_exactly(PREFACE.len()).await? != PREFACE {
+                    return Err(Stop::Mismatch);
+                }
+                self.expect_frame(frame::SETTINGS, None, None).await?;
+                let (settings, ack) = (settings(0), settings(1));
+                self.send(&[settings.encode(), ack.encode()].concat()).await?;
+            }
+            Step::Frames(count, frame) => self.send_often(*count, &frame.encode()).await?,
+            Step::ExpectFrame { kind, stream, payload } => {
+                self.expect_frame(*kind, *stream, payload.as_ref()).await?;
+            }
             // A loop that neither reads nor writes must not keep the thread.
             Step::Again => tokio::task::yield_now().await,
             // These end the play before they get here.
@@ -285,6 +307,43 @@ impl<S: Socket> Player<S> {
     async fn send(&mut self, bytes: &[u8]) -> Result<(), Stop> {
         self.socket.write_all(bytes).await?;
         Ok(self.socket.flush().await?)
+    }
+
+    /// Sends many short pieces in few writes.
+    async fn send_often(&mut self, count: u64, bytes: &[u8]) -> Result<(), Stop> {
+        const BATCH: u64 = 1000;
+        const SHORT: usize = 100;
+        let batch = if bytes.len() <= SHORT { count.min(BATCH) } else { 1 };
+        let mut left = count;
+        while left > 0 {
+            let now = left.min(batch);
+            self.send(&bytes.repeat(now as usize)).await?;
+            left -= now;
+        }
+        Ok(())
+    }
+
+    /// Reads frames of HTTP/2 up to and with one like this.
+    async fn expect_frame(
+        &mut self,
+        kind: u8,
+        stream: Option<u32>,
+        payload: Option<&Bytes>,
+    ) -> Result<(), Stop> {
+        loop {
+            let mut head = self.read_exactly(FRAME_HEAD).await?;
+            let length = head.get_uint(3) as usize;
+            let (found, _flags) = (head.get_u8(), head.get_u8());
+            // The reserved bit says nothing (RFC 9113, 4.1).
+            let on = head.get_u32() & !(1 << 31);
+            let carried = self.read_exactly(length).await?;
+            if found == kind && stream.is_none_or(|stream| stream == on) {
+                return match payload {
+                    Some(payload) if *payload != carried => Err(Stop::Mismatch),
+                    _ => Ok(()),
+                };
+            }
+        }
     }
 
     /// Reads once; 0 at the end.

@@ -28,6 +28,8 @@ pub struct Peer {
     pub handshake: Option<String>,
     /// Number of certificates the client presented.
     pub client_certificates: usize,
+    /// Port of the origin's first HTTP/3 listener.
+    pub http3_port: Option<u16>,
 }
 
 /// An interim (1xx) response.

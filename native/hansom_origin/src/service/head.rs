@@ -157,15 +157,18 @@ pub(super) fn not_modified() -> Response<Body> {
     response
 }
 
-/// Announces HTTP/3 on the port the request was sent to, or whatever `value=` says.
-pub(super) fn alt_svc<B>(request: &Request<B>) -> Result<Response<Body>, Refusal> {
+/// Announces HTTP/3 on the port it is served on, else on the port the request was sent to, or whatever `value=` says.
+pub(super) fn alt_svc<B>(
+    request: &Request<B>,
+    control: &Control,
+) -> Result<Response<Body>, Refusal> {
     let value = query::text(request, "value").unwrap_or_else(|| {
         let host = request.headers().get(HOST).and_then(|host| host.to_str().ok());
         let authority = request.uri().authority().map(|authority| authority.as_str()).or(host);
-        let port = authority
+        let asked = authority
             .and_then(|authority| authority.rsplit_once(':'))
-            .and_then(|(_, port)| port.parse::<u16>().ok())
-            .unwrap_or(443);
+            .and_then(|(_, port)| port.parse::<u16>().ok());
+        let port = control.peer().http3_port.or(asked).unwrap_or(443);
         format!("h3=\":{port}\"; ma=60")
     });
     let value = HeaderValue::try_from(value)

@@ -134,7 +134,7 @@ where
         ("cookies", None, None) => head::cookies(&request).into(),
         ("cache", None, None) => head::cache(&request).into(),
         ("cache", Some("304"), None) => head::not_modified().into(),
-        ("alt-svc", None, None) => head::alt_svc(&request)?.into(),
+        ("alt-svc", None, None) => head::alt_svc(&request, control)?.into(),
         ("connection", None, None) => head::connection(&request, control).into(),
         ("close", None, None) => head::close().into(),
 

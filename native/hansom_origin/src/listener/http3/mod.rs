@@ -101,18 +101,19 @@ impl Listener {
                 continue;
             }
             let number = next(&count);
-            connections.spawn(serve(incoming, number, self.quic, Arc::clone(&self.link)));
+            let (port, link) = (self.address.port(), Arc::clone(&self.link));
+            connections.spawn(serve(incoming, number, port, self.quic, link));
         }
     }
 }
 
-async fn serve(incoming: Incoming, number: u64, quic: Quic, link: Arc<Link>) {
+async fn serve(incoming: Incoming, number: u64, port: u16, quic: Quic, link: Arc<Link>) {
     let Ok(connecting) = incoming.accept() else { return };
     // A handshake that fails has told the peer why.
     let Ok(Ok(connection)) = timeout(HANDSHAKE_LIMIT, establish(connecting, quic)).await else {
         return;
     };
-    let control = Control::new(describe(&connection, number));
+    let control = Control::new(describe(&connection, number, port));
     run(&connection, control, &link).await;
 }
 
@@ -127,7 +128,7 @@ async fn establish(connecting: Connecting, quic: Quic) -> Result<Connection, Con
     }
 }
 
-fn describe(connection: &Connection, number: u64) -> Peer {
+fn describe(connection: &Connection, number: u64, port: u16) -> Peer {
     let handshake = connection.handshake_data().and_then(|data| data.downcast().ok());
     let handshake = handshake.map(|data: Box<HandshakeData>| *data);
     let certificates = connection
@@ -142,6 +143,7 @@ fn describe(connection: &Connection, number: u64) -> Peer {
             .and_then(|data| data.protocol.as_ref())
             .map(|name| String::from_utf8_lossy(name).into_owned()),
         server_name: handshake.and_then(|data| data.server_name),
+        http3_port: Some(port),
         client_certificates: certificates.map_or(0, |chain| chain.len()),
         ..Peer::default()
     }
