@@ -1,8 +1,8 @@
 %% @doc A connection to an HTTP server, behind a process.
 %%
 %% The functions and their answers are those of `hackney_conn'. A connection is started
-%% `idle', dialled with {@link connect/1}, carries one exchange at a time, and ends with its
-%% owner, by {@link stop/1} or when it is of no further use:
+%% `idle', dialled with {@link connect/1}, carries one exchange at a time (many over HTTP/2), and
+%% ends with its owner, by {@link stop/1} or when it is of no further use:
 %%
 %% ```
 %% {ok, Conn} = hansom_conn:start_link(#{host => "example.com", port => 443, transport => tls}),
@@ -30,7 +30,9 @@
 %% `not_connected', `bad_request', `line_too_long', `{bad_response, not_http}',
 %% `invalid_chunk_size', `poorly_formatted_chunked_size', `{limit_exceeded, Limit}',
 %% `{decompress_error, Coding, Reason}', `{tls_alert, {Alert, Text}}', `{options, Option}',
-%% `{badarg, _}'.
+%% `{badarg, _}'. Over HTTP/2: `{stream_error, Code}', `{goaway, Code}', `{closed, Reason}',
+%% `max_streams_exceeded', `header_list_too_large', `protocol_error', `no_stream',
+%% `send_buffer_full', `stream_reset', `stream_closed'.
 %%
 %% Options are described in docs/options.md, messages in docs/messages.md.
 -module(hansom_conn).
@@ -38,7 +40,7 @@
 -export([start_link/1, stop/1, stop/2, connect/1, connect/2, get_state/1, get_state/2]).
 -export([request/5, request/6, request/7, request_streaming/5, body/1, body/2, stream_body/1]).
 -export([send_request_headers/4, send_request_headers/5, send_body_chunk/2, finish_send_body/1,
-         start_response/1]).
+         finish_send_body/2, start_response/1, open_h2_stream/6]).
 -export([request_async/6, request_async/7, request_async/8, request_async/9, stream_next/1,
          stop_async/1, pause_stream/1, resume_stream/1]).
 -export([setopts/2, peername/1, peercert/1, sockname/1, send/2, recv/2, recv/3, close/1]).
@@ -48,7 +50,8 @@
          set_owner/2, set_owner/3, set_owner_async/2]).
 
 -export_type([start_options/0, state/0, method/0, path/0, headers/0, body/0, status/0,
-              response_headers/0, request_options/0, inform_fun/0, producer/0, error/0]).
+              response_headers/0, response/0, request_options/0, protocol/0, inform_fun/0,
+              producer/0, error/0]).
 
 -type start_options() :: #{host := string() | binary() | inet:ip_address(),
                            port => inet:port_number(),
@@ -64,6 +67,15 @@
                            inform_fun => inform_fun() | undefined,
                            auto_decompress => boolean(),
                            truncated_body => error | ok,
+                           send_timeout => timeout() | nonblock,
+                           h2c => boolean(),
+                           stream_window => 0..2147483647,
+                           connection_window => 65535..2147483647,
+                           max_streams => wait | error,
+                           ping_interval => timeout(),
+                           ping_timeout => timeout(),
+                           drain_on_goaway => boolean(),
+                           trailers => boolean(),
                            term() => term()}.
 -type state() :: idle | connecting | connected | streaming_body | receiving | streaming
                | streaming_once | closed.
@@ -77,7 +89,13 @@
 -type response_headers() :: [{Name :: binary(), Value :: binary()}].
 -type inform_fun() :: fun((status(), Reason :: binary(), response_headers()) -> term()).
 -type request_options() :: [{recv_timeout, timeout()} | {inform_fun, inform_fun()}
-                            | {auto_decompress, boolean()} | term()].
+                            | {auto_decompress, boolean()}
+                            | {send_timeout, timeout() | nonblock} | {trailers, boolean()}
+                            | {interim, boolean()} | term()].
+-type protocol() :: http1 | http2 | http3.
+%% A whole response comes at once where a connection carries many: over HTTP/2 and HTTP/3.
+-type response() :: {ok, status(), response_headers()}
+                  | {ok, status(), response_headers(), Body :: binary()}.
 -type producer() :: fun(() -> {ok, iodata()} | eof | {error, term()})
                   | {fun((State :: term()) -> {ok, iodata(), term()} | eof | {error, term()}),
                      State :: term()}.
@@ -141,29 +159,33 @@ get_state(Pid, Timeout) ->
 
 %% @equiv request(Pid, Method, Path, Headers, Body, infinity, [])
 -spec request(pid(), method(), path(), headers(), body()) ->
-    {ok, status(), response_headers()} | error().
+    response() | error().
 request(Pid, Method, Path, Headers, Body) ->
     request(Pid, Method, Path, Headers, Body, infinity, []).
 
 %% @equiv request(Pid, Method, Path, Headers, Body, Timeout, [])
 -spec request(pid(), method(), path(), headers(), body(), timeout()) ->
-    {ok, status(), response_headers()} | error().
+    response() | error().
 request(Pid, Method, Path, Headers, Body, Timeout) ->
     request(Pid, Method, Path, Headers, Body, Timeout, []).
 
 %% @doc Sends a request and waits for status and header fields of its response. The body is
 %% then read with {@link body/1} or {@link stream_body/1}, also when there can be none (HEAD,
-%% 204, 304): until then the connection is `receiving'.
+%% 204, 304): until then the connection is `receiving'. Over HTTP/2 the answer is the whole
+%% response, `{ok, Status, Headers, Body}', and many processes can wait for theirs at once.
 %%
 %% `Timeout' bounds the wait of the caller. Options of this request alone: `recv_timeout'
 %% (milliseconds for each read), `inform_fun' (called with status, reason and header fields of
-%% each interim response, in the connection's process), `auto_decompress' (acts in `body').
+%% each interim response, in the connection's process), `auto_decompress' (acts in `body'),
+%% `send_timeout' (HTTP/2: how long the body may wait for the peer's flow control), `interim'
+%% (HTTP/2: let `inform_fun' act there too).
 -spec request(pid(), method(), path(), headers(), body(), timeout(), request_options()) ->
-    {ok, status(), response_headers()} | error().
+    response() | error().
 request(Pid, Method, Path, Headers, Body, Timeout, ReqOpts) ->
     case prepare(Method, Path, Body, ReqOpts) of
         {ok, M, P, Content, Options, undefined} ->
-            hansom_direct:request(Pid, M, P, Headers, Content, Options, Timeout);
+            hansom_direct:request(Pid, M, P, Headers, Content,
+                                  hansom_request:with_inform(Options), Timeout);
         {ok, M, P, Content, _Options, _InformFun} ->
             hansom_direct:relay(Pid, {request, M, P, Headers, Content, ReqOpts}, Timeout, answer);
         Error ->
@@ -245,11 +267,40 @@ send_body_chunk(_Pid, Data) ->
 finish_send_body(Pid) ->
     hansom_direct:call(Pid, finish_send_body, infinity, answer).
 
+%% @doc Ends the request body. Option: `trailers', fields to be sent after it.
+-spec finish_send_body(pid(), [{trailers, headers()}]) -> ok | error().
+finish_send_body(Pid, Options) ->
+    Trailers = proplists:get_value(trailers, Options, []),
+    hansom_direct:call(Pid, {finish_send_body, Trailers}, infinity, answer).
+
 %% @doc Waits for status and header fields of the response; its body is read as that of
 %% {@link request/5}.
 -spec start_response(pid()) -> {ok, status(), response_headers(), pid()} | error().
 start_response(Pid) ->
     hansom_direct:start_response(Pid).
+
+%% Streams of one's own
+
+%% @doc Opens a stream on an HTTP/2 connection on which both sides send as they like. The handler
+%% gets a message `{h2, H2Pid, Event}' for whatever happens on it (docs/messages.md), and drives
+%% it with {@link hansom_h2_stream}. It ends with the handler.
+%%
+%% Option: `flow_control', `auto' (default) or `manual': then the stream's window reopens only by
+%% {@link hansom_h2_stream:consume/3}.
+-spec open_h2_stream(pid(), method(), path(), headers(), Handler :: pid(),
+                     #{flow_control => auto | manual}) ->
+    {ok, H2Pid :: pid(), hansom_h2_stream:id()} | error().
+open_h2_stream(Pid, Method, Path, Headers, Handler, Options)
+  when is_pid(Handler), is_map(Options) ->
+    case {hansom_request:head(Method, Path), maps:get(flow_control, Options, auto)} of
+        {{ok, M, P}, Flow} when Flow =:= auto; Flow =:= manual ->
+            case hansom_direct:open_stream(Pid, M, P, Headers, Handler, Flow =:= manual) of
+                {ok, StreamId} -> {ok, Pid, StreamId};
+                Error -> Error
+            end;
+        {{ok, _, _}, Flow} -> {error, {options, {flow_control, Flow}}};
+        {Error, _} -> Error
+    end.
 
 %% Responses as messages
 
@@ -291,12 +342,13 @@ request_async(Pid, Method, Path, Headers, Body, Mode, StreamTo, FollowRedirect, 
         {_, Error} -> Error
     end.
 
-%% @doc Asks for one more message of a response in mode `once', or paused. Always `ok'.
+%% @doc Asks for one more message of a response in mode `once', or paused. Over HTTP/2 it is the
+%% oldest one of those that come to the caller. Always `ok'.
 -spec stream_next(pid()) -> ok.
 stream_next(Pid) when node(Pid) =:= node() ->
-    hansom_nif:cast(Pid, stream_next);
+    hansom_nif:cast(Pid, {stream_next, self()});
 stream_next(Pid) ->
-    gen_statem:cast(Pid, stream_next).
+    gen_statem:cast(Pid, {stream_next, self()}).
 
 %% @doc Ends the delivery of messages; the rest of the body is read with {@link body/1} or
 %% {@link stream_body/1}. Messages already sent stay in the mailbox.
@@ -386,8 +438,8 @@ get_location(Pid) ->
 set_location(Pid, Location) ->
     hansom_direct:relay(Pid, {set_location, Location}, infinity, answer).
 
-%% @doc The protocol spoken.
--spec get_protocol(pid()) -> http1.
+%% @doc The protocol spoken; `http1' before the first dial.
+-spec get_protocol(pid()) -> protocol().
 get_protocol(Pid) ->
     gen_statem:call(Pid, get_protocol).
 
@@ -438,7 +490,7 @@ is_no_reuse(Pid) ->
 
 %% @equiv checkin_info(Pid, 5000)
 -spec checkin_info(pid()) -> #{upgraded_ssl := boolean(), no_reuse := boolean(),
-                               pool_ssl := boolean(), protocol := http1,
+                               pool_ssl := boolean(), protocol := protocol(),
                                should_close := boolean(), ready := boolean()}.
 checkin_info(Pid) ->
     checkin_info(Pid, 5000).
@@ -447,7 +499,7 @@ checkin_info(Pid) ->
 %% the last exchange (RFC 9112, section 9.3), `ready' that the connection is `connected' and
 %% its socket sound.
 -spec checkin_info(pid(), timeout()) -> #{upgraded_ssl := boolean(), no_reuse := boolean(),
-                                          pool_ssl := boolean(), protocol := http1,
+                                          pool_ssl := boolean(), protocol := protocol(),
                                           should_close := boolean(), ready := boolean()}.
 checkin_info(Pid, Timeout) ->
     gen_statem:call(Pid, checkin_info, Timeout).

@@ -168,7 +168,7 @@ handle_event({call, From}, is_upgraded_ssl, _State, #data{upgraded_ssl = Upgrade
 handle_event({call, From}, is_no_reuse, _State, #data{no_reuse = NoReuse}) ->
     {keep_state_and_data, [{reply, From, NoReuse}]};
 handle_event({call, From}, get_protocol, _State, _Data) ->
-    {keep_state_and_data, [{reply, From, http1}]};
+    {keep_state_and_data, [{reply, From, protocol()}]};
 handle_event({call, From}, Message, _State, #data{start_options = StartOptions} = Data) ->
     case hansom_relay:call(Message, From, StartOptions) of
         unknown -> invalid_state(From);
@@ -278,7 +278,7 @@ grant(Receiver, #data{push_allowance = Allowance, push_queue_limit = Limit}) ->
         {message_queue_len, Length} when Length > Limit ->
             {keep_state_and_data, [{{timeout, {flow, Receiver}}, ?FLOW_INTERVAL, check}]};
         _ ->
-            ok = hansom_nif:cast(self(), {grant, Allowance}),
+            ok = hansom_nif:cast(self(), {grant, Receiver, Allowance}),
             keep_state_and_data
     end.
 
@@ -305,15 +305,16 @@ answer(_Ref, Error, {verify, From}, Data) ->
 answer(_Ref, Answer, {checkin_info, From}, Data) ->
     {ShouldClose, Ready} = reusable(Answer),
     #data{upgraded_ssl = Upgraded, pool_ssl = PoolSsl, no_reuse = NoReuse} = Data,
-    Info = #{upgraded_ssl => Upgraded, no_reuse => NoReuse, pool_ssl => PoolSsl, protocol => http1,
-             should_close => ShouldClose, ready => Ready},
+    Info = #{upgraded_ssl => Upgraded, no_reuse => NoReuse, pool_ssl => PoolSsl,
+             protocol => protocol(), should_close => ShouldClose, ready => Ready},
     {keep_state, Data, [{reply, From, Info}]};
 answer(_Ref, _Answer, {release, From}, #data{pool = undefined} = Data) ->
     {keep_state, Data, [{reply, From, ok}]};
 answer(_Ref, Answer, {release, From}, #data{pool = Pool} = Data) ->
     {ShouldClose, Ready} = reusable(Answer),
     #data{upgraded_ssl = Upgraded, pool_ssl = PoolSsl, no_reuse = NoReuse} = Data,
-    Unfit = NoReuse orelse (Upgraded andalso not PoolSsl) orelse ShouldClose orelse not Ready,
+    Unfit = NoReuse orelse (Upgraded andalso not PoolSsl) orelse ShouldClose orelse not Ready
+        orelse protocol() =/= http1,
     %% Not a call: probes are answered while the pool makes up its mind.
     RequestId = gen_server:send_request(Pool, {checkin_sync, self(), Unfit}),
     {keep_state, Data#data{checkin = {RequestId, From}}};
@@ -408,4 +409,10 @@ engine_state() ->
     case hansom_nif:state(self()) of
         noproc -> closed;
         State -> State
+    end.
+
+protocol() ->
+    case hansom_nif:protocol(self()) of
+        noproc -> http1;
+        Protocol -> Protocol
     end.

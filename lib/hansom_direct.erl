@@ -9,7 +9,7 @@
 %% `gen_statem:call/3' does.
 -module(hansom_direct).
 
--export([call/4, request/7, request_async/8, start_response/1, relay/4]).
+-export([call/4, request/7, request_async/8, open_stream/6, start_response/1, relay/4]).
 -export_type([gone/0]).
 
 -type gone() :: answer | exit.
@@ -49,7 +49,7 @@ request(Pid, Method, Path, Headers, Body, Options, Timeout) ->
                 expired(Pid, Ref, answer, [Pid, {request, Method, Path}, Timeout])
             end;
         noproc ->
-            ReqOpts = relayed_options(Options),
+            ReqOpts = hansom_request:to_list(Options),
             relay(Pid, {request, Method, Path, Headers, Body, ReqOpts}, Timeout, answer);
         {'$down', Reason} ->
             down(Reason, answer, [Pid, {request, Method, Path}, Timeout]);
@@ -81,6 +81,26 @@ request_async(Pid, Method, Path, Headers, Body, Options, Delivery, ReqOpts) ->
             down(Reason, answer, [Pid, {request_async, Method, Path}, infinity]);
         ok -> {ok, Pid};
         Answer -> Answer
+    end.
+
+-spec open_stream(pid(), binary(), binary(), list(), pid(), boolean()) ->
+    {ok, StreamId :: pos_integer()} | {error, term()}.
+open_stream(Pid, Method, Path, Headers, Handler, Manual) ->
+    Ref = make_ref(),
+    case hansom_nif:open_stream(Pid, Ref, Method, Path, Headers, {Handler, Manual}) of
+        wait ->
+            receive
+                {Ref, {'$down', Reason}} ->
+                    down(Reason, answer, [Pid, {open_h2_stream, Method, Path}, infinity]);
+                {Ref, Answer} ->
+                    Answer
+            end;
+        noproc ->
+            relay(Pid, {open_h2_stream, Method, Path, Headers, Handler, Manual}, infinity, answer);
+        {'$down', Reason} ->
+            down(Reason, answer, [Pid, {open_h2_stream, Method, Path}, infinity]);
+        Answer ->
+            Answer
     end.
 
 %% Interim responses are told to whoever waits for the final one. The connection's
@@ -120,11 +140,6 @@ relay(Pid, Message, Timeout, answer) ->
         exit:{{shutdown, _}, {gen_statem, call, _}} ->
             {error, closed}
     end.
-
-relayed_options(default) -> [];
-relayed_options({default, _Inform, Decompress}) -> [{auto_decompress, Decompress}];
-relayed_options({RecvTimeout, _Inform, Decompress}) ->
-    [{recv_timeout, RecvTimeout}, {auto_decompress, Decompress}].
 
 down(Reason, answer, _Call) when Reason =:= normal; Reason =:= shutdown; Reason =:= noproc ->
     {error, closed};

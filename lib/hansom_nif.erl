@@ -5,16 +5,16 @@
 -module(hansom_nif).
 
 -export([runtime_start/1, runtime_stop/3,
-         open/1, shutdown/3, state/1, info/1, stats/0,
+         open/1, shutdown/3, state/1, protocol/1, info/1, stats/0,
          request/7, request_dirty/7, request_async/8, request_async_dirty/8,
-         send_request_headers/6, send_request_headers_dirty/6,
+         send_request_headers/7, send_request_headers_dirty/7, open_stream/6,
          call/3, cast/2, cancel/3]).
 -export_type([runtime/0, answer/0]).
 
 -nifs([runtime_start/1, runtime_stop/3,
-       open/1, shutdown/3, state/1, info/1, stats/0,
+       open/1, shutdown/3, state/1, protocol/1, info/1, stats/0,
        request/7, request_dirty/7, request_async/8, request_async_dirty/8,
-       send_request_headers/6, send_request_headers_dirty/6,
+       send_request_headers/7, send_request_headers_dirty/7, open_stream/6,
        call/3, cast/2, cancel/3]).
 -on_load(load/0).
 
@@ -23,7 +23,10 @@
 
 -type answer() :: ok | done | undefined | list()
                 | {ok, binary()} | {ok, tuple()}
+                | {ok, StreamId :: pos_integer()}
                 | {ok, Status :: non_neg_integer(), Headers :: [{binary(), binary()}]}
+                | {ok, Status :: non_neg_integer(), Headers :: [{binary(), binary()}],
+                   Body :: binary()}
                 | {reuse, ShouldClose :: boolean(), Ready :: boolean()}
                 | {error, term()} | {'$down', Reason :: term()}.
 %% What a call is answered with. It is returned when the engine has it at once. After `wait' it
@@ -65,6 +68,10 @@ shutdown(_Pid, _Ref, _Reason) -> not_loaded().
   | closed | noproc.
 state(_Pid) -> not_loaded().
 
+%% `http1' before the first dial.
+-spec protocol(pid()) -> http1 | http2 | http3 | noproc.
+protocol(_Pid) -> not_loaded().
+
 -spec info(pid()) -> map() | noproc.
 info(_Pid) -> not_loaded().
 
@@ -92,19 +99,31 @@ request_async(_Pid, _Ref, _Method, _Path, _Headers, _Body, _Options, _Delivery) 
 request_async_dirty(_Pid, _Ref, _Method, _Path, _Headers, _Body, _Options, _Delivery) ->
     not_loaded().
 
+%% The pieces of the body come from `Sender', or are given on its behalf.
 -spec send_request_headers(pid(), reference(), iodata() | atom(), iodata() | atom(), list(),
-                           hansom_request:options()) -> answer() | wait | noproc.
-send_request_headers(_Pid, _Ref, _Method, _Path, _Headers, _Options) -> not_loaded().
+                           hansom_request:options(), Sender :: pid()) ->
+    answer() | wait | noproc.
+send_request_headers(_Pid, _Ref, _Method, _Path, _Headers, _Options, _Sender) -> not_loaded().
 
 -spec send_request_headers_dirty(pid(), reference(), iodata() | atom(), iodata() | atom(), list(),
-                                 hansom_request:options()) -> answer() | wait | noproc.
-send_request_headers_dirty(_Pid, _Ref, _Method, _Path, _Headers, _Options) -> not_loaded().
+                                 hansom_request:options(), Sender :: pid()) ->
+    answer() | wait | noproc.
+send_request_headers_dirty(_Pid, _Ref, _Method, _Path, _Headers, _Options, _Sender) ->
+    not_loaded().
 
-%% Everything else a connection can be asked.
+%% Opens a stream of the handler's own. `Manual': its window reopens by `stream_consume' alone.
+-spec open_stream(pid(), reference(), iodata() | atom(), iodata() | atom(), list(),
+                  {Handler :: pid(), Manual :: boolean()}) -> answer() | wait | noproc.
+open_stream(_Pid, _Ref, _Method, _Path, _Headers, _Handling) -> not_loaded().
+
+%% Everything else a connection can be asked, also as `{on_behalf, pid(), Op}'.
 -spec call(pid(), reference(), Op :: term()) -> answer() | wait | noproc.
 call(_Pid, _Ref, _Op) -> not_loaded().
 
--spec cast(pid(), stream_next | watch_idle | {grant, Bytes :: non_neg_integer()}) -> ok.
+%% `abandon' resets what a process has begun on a connection of many streams.
+-spec cast(pid(), stream_next | {abandon, Sender :: pid()} | {stream_next, Caller :: pid()} | watch_idle
+                  | {grant, Receiver :: pid(), Bytes :: non_neg_integer()}
+                  | {stream_consume, StreamId :: pos_integer(), Bytes :: non_neg_integer()}) -> ok.
 cast(_Pid, _Op) -> not_loaded().
 
 %% Lets the engine forget that the calling process waits for `Ref'. After `ok', or `{CancelRef, ok}'

@@ -12,7 +12,7 @@
 %% What the connection process keeps for dialling.
 -type target() :: #{host := string(), port := inet:port_number(), transport := transport(),
                     connect_timeout := timeout(), connect_options := list(),
-                    ssl_options := list()}.
+                    ssl_options := list(), h2c := boolean()}.
 
 -type settings() :: #{target := target(),
                       owner := pid(), pool := pid() | undefined, no_reuse := boolean(),
@@ -26,7 +26,12 @@
 -type dial() :: #{transport := tcp | tls | unix, host := binary(), port := inet:port_number(),
                   socket_options := [hansom_socket_options:option()],
                   tls := hansom_tls_options:tls() | undefined, server_name := binary(),
-                  connect_timeout := timeout()}.
+                  connect_timeout := timeout(), h2c := boolean()}.
+
+%% What only HTTP/2 has a use for.
+-define(HTTP2, [connection_window, stream_window, max_streams, send_timeout, ping_interval,
+                ping_timeout, drain_on_goaway]).
+-define(LARGEST_WINDOW, 16#7fffffff).
 
 -define(LIMITS, [max_header_bytes, max_headers, max_interim_responses, max_chunk_extension_bytes,
                  max_trailer_bytes, max_body_bytes, max_decompressed_bytes,
@@ -56,7 +61,7 @@ settings(Options) ->
     PushAllowance = Get(push_allowance),
     AltSvc = alt_svc(),
     %% Read by later protocol versions only, but a bad value is a mistake now.
-    _ = [Get(Key) || Key <- [send_timeout, pool_handler]],
+    _ = Get(pool_handler),
     Config = #{pooled => Pool =/= undefined,
                no_reuse => NoReuse,
                truncated_body_ok => Get(truncated_body) =:= ok,
@@ -67,10 +72,12 @@ settings(Options) ->
                idle_timeout => Get(idle_timeout),
                send_timeout => hansom_socket_options:send_timeout(ConnectOptions),
                limits => maps:from_list([{Limit, Get(Limit)} || Limit <- ?LIMITS]),
-               push_allowance => PushAllowance},
+               push_allowance => PushAllowance,
+               trailers => Get(trailers),
+               http2 => maps:from_list([{Key, Get(Key)} || Key <- ?HTTP2])},
     #{target => #{host => Host, port => Port, transport => Transport,
                   connect_timeout => Get(connect_timeout), connect_options => ConnectOptions,
-                  ssl_options => Get(ssl_options)},
+                  ssl_options => Get(ssl_options), h2c => Get(h2c)},
       owner => Get(owner), pool => Pool, no_reuse => NoReuse,
       inform_fun => Get(inform_fun), auto_decompress => Get(auto_decompress),
       push_allowance => PushAllowance, push_queue_limit => Get(push_queue_limit),
@@ -114,6 +121,13 @@ is_valid(pool_handler, Value) -> is_atom(Value);
 is_valid(Key, Value) when Key =:= no_reuse; Key =:= auto_decompress -> is_boolean(Value);
 is_valid(inform_fun, Value) -> Value =:= undefined orelse is_function(Value, 3);
 is_valid(truncated_body, Value) -> Value =:= error orelse Value =:= ok;
+is_valid(Key, Value) when Key =:= h2c; Key =:= trailers; Key =:= drain_on_goaway ->
+    is_boolean(Value);
+is_valid(max_streams, Value) -> Value =:= wait orelse Value =:= error;
+is_valid(stream_window, Value) ->
+    is_integer(Value) andalso Value >= 0 andalso Value =< ?LARGEST_WINDOW;
+is_valid(connection_window, Value) ->
+    is_integer(Value) andalso Value >= 65535 andalso Value =< ?LARGEST_WINDOW;
 is_valid(push_allowance, Value) -> is_integer(Value) andalso Value > 0;
 %% Limits, in bytes, fields, responses, times or messages.
 is_valid(_Limit, Value) -> Value =:= infinity orelse (is_integer(Value) andalso Value > 0).
@@ -190,7 +204,7 @@ alt_svc() ->
 dial(#{transport := {unsupported, Module}}) ->
     {error, {unsupported_transport, Module}};
 dial(#{host := Host, port := Port, transport := Transport, connect_timeout := Timeout,
-       connect_options := ConnectOptions, ssl_options := SslOptions}) ->
+       connect_options := ConnectOptions, ssl_options := SslOptions, h2c := H2c}) ->
     case hansom_socket_options:connect(ConnectOptions) of
         {ok, SocketOptions} ->
             case tls(Transport, Host, SslOptions, ConnectOptions) of
@@ -201,7 +215,8 @@ dial(#{host := Host, port := Port, transport := Transport, connect_timeout := Ti
                            socket_options => SocketOptions,
                            tls => Tls,
                            server_name => ServerName,
-                           connect_timeout => Timeout}};
+                           connect_timeout => Timeout,
+                           h2c => H2c}};
                 {error, Reason} -> {error, Reason}
             end;
         {error, Reason} -> {error, Reason}

@@ -30,7 +30,8 @@
 call({request, Method, Path, Headers, Body, ReqOpts}, From, _Start) ->
     request(Method, Path, Body, ReqOpts, From,
             fun(M, P, Content, Options, InformFun) ->
-                    {fun(Ref) -> submit_request(Ref, M, P, Headers, Content, Options) end,
+                    Own = hansom_request:with_inform(Options),
+                    {fun(Ref) -> submit_request(Ref, M, P, Headers, Content, Own) end,
                      {inform, From, InformFun}}
             end);
 call({request_async, Method, Path, Headers, Body, Mode, StreamTo}, From, Start) ->
@@ -52,30 +53,54 @@ call({request_async, Method, Path, Headers, Body, Mode, StreamTo, FollowRedirect
         Error ->
             {reply, From, Error}
     end;
-call({send_request_headers, Method, Path, Headers, ReqOpts}, From,
+call({send_request_headers, Method, Path, Headers, ReqOpts}, {Sender, _} = From,
      #{inform_fun := InformFun, auto_decompress := Decompress}) when is_list(ReqOpts) ->
     Own = [{inform_fun, InformFun}, {auto_decompress, Decompress}
-           | [Option || {recv_timeout, _} = Option <- ReqOpts]],
+           | [Option || {Key, _} = Option <- ReqOpts,
+                        Key =:= recv_timeout orelse Key =:= send_timeout]],
     request(Method, Path, stream, Own, From,
             fun(M, P, stream, Options, _InformFun) ->
-                    {fun(Ref) -> submit_headers(Ref, M, P, Headers, Options) end,
+                    {fun(Ref) -> submit_headers(Ref, M, P, Headers, Options, Sender) end,
                      {reply, From}}
             end);
+call({open_h2_stream, Method, Path, Headers, Handler, Manual}, From, _Start)
+  when is_pid(Handler), is_boolean(Manual) ->
+    case hansom_request:head(Method, Path) of
+        {ok, M, P} ->
+            {pending,
+             submit(fun(Ref) ->
+                            hansom_nif:open_stream(self(), Ref, M, P, Headers, {Handler, Manual})
+                    end),
+             {reply, From}};
+        Error ->
+            {reply, From, Error}
+    end;
 call(start_response, From, #{inform_fun := InformFun}) ->
-    operation(start_response, {response, From, InformFun});
+    for_caller(start_response, From, {response, From, InformFun});
 call({inform, Status, Reason, Headers}, From, #{inform_fun := InformFun}) ->
     inform(InformFun, Status, Reason, Headers),
     {reply, From, ok};
 call({send_body_chunk, Producer}, From, _Start)
   when is_function(Producer, 0); is_function(element(1, Producer), 1), tuple_size(Producer) =:= 2 ->
     %% The user's function is not run in vain.
-    case hansom_nif:state(self()) of
-        streaming_body -> produce(From, Producer);
+    case {hansom_nif:state(self()), hansom_nif:protocol(self())} of
+        {streaming_body, _} -> produce(From, Producer);
+        {connected, http2} -> for_caller({send_body_chunk, <<>>}, From, {produce, From, Producer});
         _ -> {reply, From, {error, invalid_state}}
     end;
 call({Operation, Data}, From, _Start) when Operation =:= send_body_chunk; Operation =:= send ->
     case hansom_request:bytes(Data) of
-        {ok, Bytes} -> operation({Operation, Bytes}, {reply, From});
+        {ok, Bytes} -> for_caller({Operation, Bytes}, From, {reply, From});
+        Error -> {reply, From, Error}
+    end;
+call({finish_send_body, Trailers} = Operation, From, _Start) when is_list(Trailers) ->
+    for_caller(Operation, From, {reply, From});
+call({Operation, StreamId, _} = Message, From, _Start)
+  when (Operation =:= stream_trailers orelse Operation =:= stream_cancel), is_integer(StreamId) ->
+    operation(Message, {reply, From});
+call({stream_send, StreamId, Data, End}, From, _Start) when is_integer(StreamId), is_boolean(End) ->
+    case hansom_request:bytes(Data) of
+        {ok, Bytes} -> operation({stream_send, StreamId, Bytes, End}, {reply, From});
         Error -> {reply, From, Error}
     end;
 call({setopts, Options} = Operation, From, _Start) when is_list(Options) ->
@@ -87,7 +112,7 @@ call(Operation, From, _Start)
   when Operation =:= body; Operation =:= stream_body; Operation =:= finish_send_body;
        Operation =:= stop_async; Operation =:= peername; Operation =:= sockname;
        Operation =:= peercert; Operation =:= close; Operation =:= response_headers ->
-    operation(Operation, {reply, From});
+    for_caller(Operation, From, {reply, From});
 call(_Message, _From, _Start) ->
     unknown.
 
@@ -96,8 +121,13 @@ call(_Message, _From, _Start) ->
 cast(stream_next) ->
     ok = hansom_nif:cast(self(), stream_next),
     none;
-cast({stream_next, _Caller}) ->
-    cast(stream_next);
+cast({stream_next, Caller} = Operation) when is_pid(Caller) ->
+    ok = hansom_nif:cast(self(), Operation),
+    none;
+cast({stream_consume, StreamId, Bytes} = Operation)
+  when is_integer(StreamId), StreamId > 0, is_integer(Bytes), Bytes >= 0 ->
+    ok = hansom_nif:cast(self(), Operation),
+    none;
 cast(Operation) when Operation =:= pause_stream; Operation =:= resume_stream; Operation =:= close ->
     operation(Operation, forget);
 cast(_Message) ->
@@ -129,11 +159,18 @@ submit_async(Ref, Method, Path, Headers, Content, Options, Delivery) ->
                                            Delivery)
     end.
 
-submit_headers(Ref, Method, Path, Headers, Options) ->
+submit_headers(Ref, Method, Path, Headers, Options, Sender) ->
     case hansom_request:is_large(Headers) of
-        false -> hansom_nif:send_request_headers(self(), Ref, Method, Path, Headers, Options);
-        true -> hansom_nif:send_request_headers_dirty(self(), Ref, Method, Path, Headers, Options)
+        false ->
+            hansom_nif:send_request_headers(self(), Ref, Method, Path, Headers, Options, Sender);
+        true ->
+            hansom_nif:send_request_headers_dirty(self(), Ref, Method, Path, Headers, Options,
+                                                  Sender)
     end.
+
+%% The same for what concerns the caller's own stream on a connection of many.
+for_caller(Operation, {Caller, _Tag}, Entry) ->
+    operation({on_behalf, Caller, Operation}, Entry).
 
 %% Asks the engine; `Entry' comes back for its answer.
 -spec operation(term(), Entry) -> {pending, reference(), Entry}.
@@ -193,18 +230,28 @@ produce(From, Producer) ->
         eof -> {reply, From, ok};
         {ok, Data} when Next =:= none -> produced(From, Data, Producer);
         {ok, Data, NewState} when is_function(Next) -> produced(From, Data, Next(NewState));
-        {error, _} = Error -> close_and_reply(From, Error);
-        Other -> close_and_reply(From, {error, {badarg, {body, Other}}})
+        {error, _} = Error -> give_up_body(From, Error);
+        Other -> give_up_body(From, {error, {badarg, {body, Other}}})
     end.
 
 produced(From, Data, Producer) ->
     case hansom_request:bytes(Data) of
-        {ok, Bytes} -> operation({send_body_chunk, Bytes}, {produce, From, Producer});
-        Error -> close_and_reply(From, Error)
+        {ok, Bytes} -> for_caller({send_body_chunk, Bytes}, From, {produce, From, Producer});
+        Error -> give_up_body(From, Error)
     end.
 
-%% Closes the connection, then answers. After a body that cannot be completed there is nothing
-%% else to do with it.
+%% A body that cannot be completed ends its stream or, where there is only one exchange, the
+%% connection.
+give_up_body({Sender, _Tag} = From, Error) ->
+    case hansom_nif:protocol(self()) of
+        http1 ->
+            close_and_reply(From, Error);
+        _ ->
+            ok = hansom_nif:cast(self(), {abandon, Sender}),
+            {reply, From, Error}
+    end.
+
+%% Closes the connection, then answers.
 -spec close_and_reply(gen_statem:from(), term()) -> result().
 close_and_reply(From, Error) ->
     operation(close, {failed, From, Error}).

@@ -1,11 +1,14 @@
 %% @private Checks what a request is made of, before anything is sent.
 -module(hansom_request).
 
--export([head/2, content/1, bytes/1, options/1, without_inform/1, mode/1, is_large/1]).
+-export([head/2, content/1, bytes/1, options/1, to_list/1, with_inform/1, without_inform/1, mode/1,
+         is_large/1]).
 -export_type([options/0, content/0]).
 
 -type options() :: default
-                 | {RecvTimeout :: default | timeout(), Inform :: boolean(), Decompress :: boolean()}.
+                 | {RecvTimeout :: default | timeout(), Inform :: boolean(),
+                    Decompress :: boolean(), SendTimeout :: default | nonblock | timeout(),
+                    Trailers :: boolean(), Interim :: boolean()}.
 -type content() :: binary() | stream | [].
 
 %% A header list this long takes the NIF too long (about 0.2 us a field) for a scheduler that
@@ -72,35 +75,57 @@ bytes(Data) ->
     catch error:badarg -> {error, {badarg, {body, Data}}}
     end.
 
-%% The options of one request; others than these three are ignored.
+%% The options of one request; others than these are ignored.
 -spec options(term()) ->
     {ok, options(), InformFun :: undefined | fun((_, _, _) -> term())} | {error, {options, term()}}.
 options([]) ->
     {ok, default, undefined};
 options(Options) when is_list(Options) ->
-    RecvTimeout = proplists:get_value(recv_timeout, Options, default),
-    InformFun = proplists:get_value(inform_fun, Options),
-    Decompress = proplists:get_value(auto_decompress, Options, false),
-    if
-        not (RecvTimeout =:= default orelse RecvTimeout =:= infinity
-             orelse (is_integer(RecvTimeout) andalso RecvTimeout >= 0)) ->
-            {error, {options, {recv_timeout, RecvTimeout}}};
-        not (InformFun =:= undefined orelse is_function(InformFun, 3)) ->
-            {error, {options, {inform_fun, InformFun}}};
-        not is_boolean(Decompress) ->
-            {error, {options, {auto_decompress, Decompress}}};
-        RecvTimeout =:= default, InformFun =:= undefined, not Decompress ->
+    Get = fun(Key, Default) ->
+                  Value = proplists:get_value(Key, Options, Default),
+                  is_valid(Key, Value) orelse throw({bad_option, Key, Value}),
+                  Value
+          end,
+    try {Get(recv_timeout, default), Get(inform_fun, undefined), Get(auto_decompress, false),
+         Get(send_timeout, default), Get(trailers, false), Get(interim, false)} of
+        {default, undefined, false, default, false, false} ->
             {ok, default, undefined};
-        true ->
-            {ok, {RecvTimeout, InformFun =/= undefined, Decompress}, InformFun}
+        {RecvTimeout, InformFun, Decompress, SendTimeout, Trailers, Interim} ->
+            {ok, {RecvTimeout, InformFun =/= undefined, Decompress, SendTimeout, Trailers, Interim},
+             InformFun}
+    catch
+        throw:{bad_option, Key, Value} -> {error, {options, {Key, Value}}}
     end;
 options(Options) ->
     {error, {options, Options}}.
 
+is_valid(Key, default) when Key =:= recv_timeout; Key =:= send_timeout -> true;
+is_valid(send_timeout, nonblock) -> true;
+is_valid(Key, Value) when Key =:= recv_timeout; Key =:= send_timeout ->
+    Value =:= infinity orelse (is_integer(Value) andalso Value >= 0);
+is_valid(inform_fun, Value) -> Value =:= undefined orelse is_function(Value, 3);
+is_valid(_Switch, Value) -> is_boolean(Value).
+
+%% The options given with the request, for another node.
+-spec to_list(options()) -> list().
+to_list(default) ->
+    [];
+to_list({RecvTimeout, _Inform, Decompress, SendTimeout, Trailers, Interim}) ->
+    [Option || {_, Value} = Option <- [{recv_timeout, RecvTimeout}, {send_timeout, SendTimeout}],
+               Value =/= default]
+        ++ [{auto_decompress, Decompress}, {trailers, Trailers}, {interim, Interim}].
+
+%% Of a synchronous request: without a function nobody is to be told of interim responses.
+-spec with_inform(options()) -> options().
+with_inform({RecvTimeout, false, Decompress, SendTimeout, Trailers, true}) ->
+    {RecvTimeout, false, Decompress, SendTimeout, Trailers, false};
+with_inform(Options) ->
+    Options.
+
 %% Of an asynchronous request: its interim responses come as messages.
 -spec without_inform(options()) -> options().
 without_inform(default) -> default;
-without_inform({RecvTimeout, _Inform, Decompress}) -> {RecvTimeout, false, Decompress}.
+without_inform(Options) -> setelement(2, Options, false).
 
 %% How an asynchronous response is delivered.
 -spec mode(term()) -> ok | {error, {badarg, {async, term()}}}.

@@ -203,8 +203,8 @@ is_made_by(_Origin, _Module, _Prefix) -> false.
 
 %% Protocols
 
-%% Only HTTP/1.1 is spoken, so nothing else is offered. A list of `protocols' stands for an
-%% ALPN list and replaces the user's unless it stands for none.
+%% A list of `protocols' stands for an ALPN list and replaces the user's unless it stands for
+%% none. HTTP/3 is not spoken over TCP, so it is never offered here.
 alpn(Map, ConnectOptions, Final) ->
     Offered = offered(Map),
     Lists = [maps:get(protocols, Map, []), connect_protocols(ConnectOptions)],
@@ -231,14 +231,20 @@ names_alpn(Protocols) when is_list(Protocols) ->
 names_alpn(Protocols) ->
     throw({refused, {protocols, Protocols}}).
 
+%% In the order of preference, each once.
 of_protocols(Protocols) ->
-    case lists:member(http1, Protocols) orelse lists:member(http11, Protocols) of
-        true -> [<<"http/1.1">>];
-        false -> []
-    end.
+    lists:foldl(
+      fun(http3, Offered) -> Offered;
+         (Protocol, Offered) ->
+              Name = alpn_name(Protocol),
+              Offered ++ [Name || not lists:member(Name, Offered)]
+      end, [], Protocols).
+
+alpn_name(http2) -> <<"h2">>;
+alpn_name(_) -> <<"http/1.1">>.
 
 offered(#{alpn_advertised_protocols := Protocols}) when is_list(Protocols) ->
-    [Protocol || Protocol <- Protocols, is_alpn(Protocol), Protocol =/= <<"h2">>];
+    [Protocol || Protocol <- Protocols, is_alpn(Protocol)];
 offered(#{alpn_advertised_protocols := undefined}) ->
     none;
 offered(#{alpn_advertised_protocols := Other}) ->

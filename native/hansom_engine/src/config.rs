@@ -55,6 +55,9 @@ pub struct Config {
     /// How many bytes a pushed response may deliver before its receiver is looked at. Default
     /// 8 MiB.
     pub push_allowance: u64,
+    /// Deliver the trailer section of every asynchronous response over HTTP/2 and HTTP/3, as
+    /// [`RequestOptions::trailers`](crate::RequestOptions::trailers) does for one. Default false.
+    pub trailers: bool,
     /// HTTP/2.
     pub http2: Http2Config,
 }
@@ -184,6 +187,7 @@ impl Default for Config {
             alt_svc: false,
             limits: Limits::default(),
             push_allowance: 8 << 20,
+            trailers: false,
             http2: Http2Config::default(),
         }
     }

@@ -5,7 +5,7 @@ use std::hash::{BuildHasherDefault, Hasher};
 use std::panic::RefUnwindSafe;
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 
-use hansom_engine::{Config, Connection, State};
+use hansom_engine::{Config, Connection, HttpProtocol, State};
 use rustler::sys::ErlNifTerm;
 use rustler::{Encoder, Env, LocalPid, Monitor, Resource, ResourceArc, Term};
 use tokio::runtime::Handle;
@@ -24,7 +24,7 @@ pub(crate) struct ConnHandle {
     pub(crate) fate: Arc<Fate>,
 }
 
-/// A connection as a resource: what monitors its process and the receivers of its messages.
+/// A connection as a resource: what monitors its process and its users.
 ///
 /// The registry holds it from [`open`] until [`close`] or until its process is dead, so its
 /// destructor has nothing left to do but free memory.
@@ -32,9 +32,9 @@ pub(crate) struct ConnResource {
     pub(crate) handle: ConnHandle,
     key: PidKey,
     process_monitor: Mutex<Option<Monitor>>,
-    /// The living receivers this connection ever had. Each is monitored once and until it dies:
-    /// most receive again, and to the engine the death of one that no longer does is nothing.
-    receivers: Mutex<HashSet<PidKey, PidHasher>>,
+    /// The living processes whose death matters or once did. Each is monitored once and until it
+    /// dies: most come again, and to the engine the death of one it has nothing for is nothing.
+    users: Mutex<HashSet<PidKey, PidHasher>>,
 }
 
 /// The resource is only looked at under its locks, and a poisoned lock is no reason to stop.
@@ -48,22 +48,30 @@ impl Resource for ConnResource {
             drop(registry::remove(self.key));
             reaper::push(Job::ShutDown(self.handle.clone(), None));
         } else {
-            lock(&self.receivers).remove(&key);
-            reaper::push(Job::ReceiverGone(self.handle.clone(), Receiver::Local(pid)));
+            lock(&self.users).remove(&key);
+            reaper::push(Job::UserGone(self.handle.clone(), Receiver::Local(pid)));
         }
     }
 }
 
 impl ConnResource {
     /// Watches a receiver of this connection's messages: should it die, its transfer ends.
-    pub(crate) fn watch(this: &ResourceArc<Self>, env: Env<'_>, receiver: &Receiver) {
-        // A process of another node is watched by the process that relays to it.
-        let Receiver::Local(pid) = receiver else { return };
+    pub(crate) fn watch(this: &ResourceArc<Self>, env: Env<'_>, user: &Receiver) {
+        // The resource cannot monitor a process of another node.
+        let Receiver::Local(pid) = user else { return };
         let key = PidKey::of(*pid, env);
-        let mut receivers = lock(&this.receivers);
+        let mut users = lock(&this.users);
         // One that is dead already is found out by the first message sent to it.
-        if !receivers.contains(&key) && env.monitor(this, pid).is_some() {
-            receivers.insert(key);
+        if !users.contains(&key) && env.monitor(this, pid).is_some() {
+            users.insert(key);
+        }
+    }
+
+    /// Watches a process that sends a request, where that matters: on a connection of many
+    /// streams, which has to be told whose are of no use any more.
+    pub(crate) fn watch_sender(this: &ResourceArc<Self>, env: Env<'_>, user: &Receiver) {
+        if this.handle.connection.protocol() != HttpProtocol::Http1 {
+            Self::watch(this, env, user);
         }
     }
 }
@@ -81,7 +89,7 @@ pub(crate) fn open(env: Env<'_>, config: Config, runtime: &Handle) -> bool {
         handle: ConnHandle { connection, pid, fate },
         key,
         process_monitor: Mutex::new(None),
-        receivers: Mutex::new(HashSet::default()),
+        users: Mutex::new(HashSet::default()),
     });
     // The process is running this function, so it is alive and can be monitored.
     *lock(&resource.process_monitor) = env.monitor(&resource, &pid);

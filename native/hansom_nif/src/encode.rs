@@ -34,7 +34,7 @@ pub(crate) fn answer<'a>(env: Env<'a>, answer: Answer<Beam>) -> Term<'a> {
         Answer::Full { status, headers, body } => {
             (atoms::ok(), status, header_list(env, &headers), body.into_term(env)).encode(env)
         }
-        Answer::Protocol(protocol) => protocol_name(protocol).to_term(env),
+        Answer::Protocol(spoken) => protocol(spoken).to_term(env),
         Answer::Stream { id } => (atoms::ok(), id).encode(env),
         Answer::Error(error) => error_tuple(env, &error),
     }
@@ -109,8 +109,9 @@ fn code_term<'a>(env: Env<'a>, code: u64) -> Term<'a> {
     }
 }
 
-fn protocol_name(protocol: HttpProtocol) -> Atom {
-    match protocol {
+/// The atom of a protocol.
+pub(crate) fn protocol(spoken: HttpProtocol) -> Atom {
+    match spoken {
         HttpProtocol::Http1 => atoms::http1(),
         HttpProtocol::Http2 => atoms::http2(),
         HttpProtocol::Http3 => atoms::http3(),
@@ -297,11 +298,11 @@ fn string<'a>(env: Env<'a>, text: &str) -> Term<'a> {
 
 /// The map of `hansom_nif:info/1`.
 pub(crate) fn info<'a>(env: Env<'a>, info: &Info) -> Term<'a> {
-    let Info { state: current, tls, protocol, buffered_in, buffered_out, totals } = info;
+    let Info { state: current, tls, protocol: spoken, buffered_in, buffered_out, totals } = info;
     let map = put_totals(Term::map_new(env), totals);
     let map = put(map, atoms::state(), state(*current));
     let map = put(map, atoms::tls(), tls);
-    let map = put(map, atoms::protocol(), protocol_name(*protocol));
+    let map = put(map, atoms::protocol(), protocol(*spoken));
     let map = put(map, atoms::buffered_in(), buffered_in);
     put(map, atoms::buffered_out(), buffered_out)
 }

@@ -21,7 +21,7 @@ use hansom_engine::{Command, Request};
 use rustler::{Env, ResourceArc, Term};
 
 use crate::conn::ConnResource;
-use crate::notify::{Beam, CallSink, Caller, HeldBinary};
+use crate::notify::{Beam, CallSink, Caller, HeldBinary, Receiver};
 use crate::reaper::Job;
 
 rustler::init!("hansom_nif");
@@ -111,8 +111,10 @@ fn request_async_dirty<'a>(
     send_request_async(env, pid, reference, Head { method, path, headers }, body, options, delivery)
 }
 
-/// `send_request_headers(Pid, Ref, Method, Path, Headers, Options) -> Answer | wait | noproc`.
+/// `send_request_headers(Pid, Ref, Method, Path, Headers, Options, Sender) -> Answer | wait |
+/// noproc`. The pieces of the body will come from `Sender`.
 #[rustler::nif]
+#[allow(clippy::too_many_arguments)]
 fn send_request_headers<'a>(
     env: Env<'a>,
     pid: Term<'a>,
@@ -121,12 +123,14 @@ fn send_request_headers<'a>(
     path: Term<'a>,
     headers: Term<'a>,
     options: Term<'a>,
+    sender: Term<'a>,
 ) -> Term<'a> {
-    send_headers(env, pid, reference, Head { method, path, headers }, options)
+    send_headers(env, pid, reference, Head { method, path, headers }, options, sender)
 }
 
 /// The same on a dirty scheduler, for a head of many fields: each takes about 0.2 us.
 #[rustler::nif(schedule = "DirtyCpu")]
+#[allow(clippy::too_many_arguments)]
 fn send_request_headers_dirty<'a>(
     env: Env<'a>,
     pid: Term<'a>,
@@ -135,14 +139,36 @@ fn send_request_headers_dirty<'a>(
     path: Term<'a>,
     headers: Term<'a>,
     options: Term<'a>,
+    sender: Term<'a>,
 ) -> Term<'a> {
-    send_headers(env, pid, reference, Head { method, path, headers }, options)
+    send_headers(env, pid, reference, Head { method, path, headers }, options, sender)
+}
+
+/// `open_stream(Pid, Ref, Method, Path, Headers, {Handler, Manual}) -> Answer | wait | noproc`.
+/// On a dirty scheduler as the head may be long, and streams of this kind are long-lived.
+#[rustler::nif(schedule = "DirtyCpu")]
+fn open_stream<'a>(
+    env: Env<'a>,
+    pid: Term<'a>,
+    reference: Term<'a>,
+    method: Term<'a>,
+    path: Term<'a>,
+    headers: Term<'a>,
+    handling: Term<'a>,
+) -> Term<'a> {
+    submit(env, pid, reference, None, |conn| {
+        let request = Head { method, path, headers }.with_body(env, None)?;
+        let (handler, manual) = decode::handling(env, handling)?;
+        ConnResource::watch(conn, env, &handler);
+        Ok(move |caller| Command::OpenStream { caller, request, handler, manual })
+    })
 }
 
 /// `call(Pid, Ref, Op) -> Answer | wait | noproc`.
 #[rustler::nif]
 fn call<'a>(env: Env<'a>, pid: Term<'a>, reference: Term<'a>, op: Term<'a>) -> Term<'a> {
-    submit(env, pid, reference, |_| decode::call(env, op))
+    let (behalf, op) = decode::behalf(op);
+    submit(env, pid, reference, behalf, |_| decode::call(env, op))
 }
 
 /// `cast(Pid, Op) -> ok`, also when there is no such connection.
@@ -165,7 +191,7 @@ fn cancel<'a>(
     cancel_reference: Term<'a>,
     reference: Term<'a>,
 ) -> Term<'a> {
-    submit(env, pid, cancel_reference, |_| {
+    submit(env, pid, cancel_reference, None, |_| {
         let target = Caller::name(env.pid(), reference);
         Ok(move |caller| Command::Cancel { caller, target })
     })
@@ -176,6 +202,15 @@ fn cancel<'a>(
 fn state<'a>(env: Env<'a>, pid: Term<'a>) -> Term<'a> {
     match conn::find(pid) {
         Some(conn) => encode::state(conn.handle.connection.state()).to_term(env),
+        None => atoms::noproc().to_term(env),
+    }
+}
+
+/// `protocol(Pid) -> http1 | http2 | http3 | noproc`; `http1` before the first dial.
+#[rustler::nif]
+fn protocol<'a>(env: Env<'a>, pid: Term<'a>) -> Term<'a> {
+    match conn::find(pid) {
+        Some(conn) => encode::protocol(conn.handle.connection.protocol()).to_term(env),
         None => atoms::noproc().to_term(env),
     }
 }
@@ -235,9 +270,10 @@ fn send_request<'a>(
     body: Term<'a>,
     options: Term<'a>,
 ) -> Term<'a> {
-    submit(env, pid, reference, |_| {
+    submit(env, pid, reference, None, |conn| {
         let request = head.with_body(env, Some(body))?;
         let options = decode::request_options(env, options)?;
+        ConnResource::watch_sender(conn, env, &Receiver::Local(env.pid()));
         Ok(move |caller| Command::Request { caller, request, options })
     })
 }
@@ -251,7 +287,7 @@ fn send_request_async<'a>(
     options: Term<'a>,
     delivery: Term<'a>,
 ) -> Term<'a> {
-    submit(env, pid, reference, |conn| {
+    submit(env, pid, reference, None, |conn| {
         let request = head.with_body(env, Some(body))?;
         let options = decode::request_options(env, options)?;
         let delivery = decode::delivery(env, delivery)?;
@@ -275,20 +311,27 @@ fn send_headers<'a>(
     reference: Term<'a>,
     head: Head<'a>,
     options: Term<'a>,
+    sender: Term<'a>,
 ) -> Term<'a> {
-    submit(env, pid, reference, |_| {
+    let sender = Receiver::from_term(sender);
+    submit(env, pid, reference, sender.clone(), |conn| {
         let request = head.with_body(env, None)?;
         let options = decode::request_options(env, options)?;
+        if let Some(sender) = &sender {
+            ConnResource::watch_sender(conn, env, sender);
+        }
         Ok(move |caller| Command::SendHeaders { caller, request, options })
     })
 }
 
 /// Decodes a command and gives it to the connection of `pid`: the answer, `wait` or `noproc`.
-/// Nothing is done if `decode` refuses.
+/// Nothing is done if `decode` refuses. `behalf` is the process whose concern it is, if that is not
+/// the calling one.
 fn submit<'a, Make>(
     env: Env<'a>,
     pid: Term<'a>,
     reference: Term<'a>,
+    behalf: Option<Receiver>,
     decode: impl FnOnce(&ResourceArc<ConnResource>) -> Result<Make, Term<'a>>,
 ) -> Term<'a>
 where
@@ -300,7 +343,7 @@ where
     match decode(&conn) {
         Ok(make) => {
             let handle = &conn.handle;
-            let caller = Caller::new(env.pid(), reference, &handle.fate);
+            let caller = Caller::new(env.pid(), reference, &handle.fate).on_behalf_of(behalf);
             let mut sink = CallSink::of_call(env, handle.pid, reference);
             handle.connection.submit(make(caller), &mut sink);
             sink.finish()

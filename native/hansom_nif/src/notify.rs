@@ -26,14 +26,14 @@ impl Host for Beam {
     type Receiver = Receiver;
     type Buffer = Buffer;
     type Payload = HeldBinary;
-    type Process = LocalPid;
+    type Process = Receiver;
 
     fn same_caller(a: &Caller, b: &Caller) -> bool {
         a.env.run(|env| b.is_named(a.pid, a.reference.load(env)))
     }
 
-    fn process(caller: &Caller) -> LocalPid {
-        caller.pid
+    fn process(caller: &Caller) -> Receiver {
+        caller.behalf.clone().unwrap_or(Receiver::Local(caller.pid))
     }
 
     fn forget(caller: Caller) {
@@ -41,7 +41,7 @@ impl Host for Beam {
     }
 
     fn is_receiver(caller: &Caller, receiver: &Receiver) -> bool {
-        *receiver == Receiver::Local(caller.pid)
+        *receiver == Self::process(caller)
     }
 
     fn same_receiver(a: &Receiver, b: &Receiver) -> bool {
@@ -88,6 +88,9 @@ pub(crate) struct Caller {
     reference: SavedTerm,
     /// The connection's fate, while an answer is owed.
     owed: Option<Arc<Fate>>,
+    /// The process it asks for, if that is another: the connection's own process asks for callers
+    /// of other nodes, and for those whose functions it runs.
+    behalf: Option<Receiver>,
 }
 
 impl Caller {
@@ -102,7 +105,13 @@ impl Caller {
     pub(crate) fn name(pid: LocalPid, reference: Term<'_>) -> Self {
         let env = OwnedEnv::new();
         let reference = env.save(reference);
-        Self { pid, env, reference, owed: None }
+        Self { pid, env, reference, owed: None, behalf: None }
+    }
+
+    /// What it asks for is the concern of this process.
+    pub(crate) fn on_behalf_of(mut self, process: Option<Receiver>) -> Self {
+        self.behalf = process;
+        self
     }
 
     /// Sends the answer; not for scheduler threads.
@@ -140,6 +149,7 @@ impl Drop for Caller {
                 env: mem::take(&mut self.env),
                 reference: self.reference.clone(),
                 owed: Some(fate),
+                behalf: None,
             }));
         } else {
             self.send(|env| fate.last_word(env));
@@ -147,7 +157,7 @@ impl Drop for Caller {
     }
 }
 
-/// A process that gets the messages of an asynchronous response.
+/// A process of any node: one that gets messages, or one for which something is asked.
 #[derive(Clone, PartialEq, Eq)]
 pub(crate) enum Receiver {
     /// Of this node.

@@ -18,7 +18,7 @@ use crate::conn::ConnHandle;
 use crate::notify::{Caller, Receiver, TaskSink};
 
 /// The queue has no bound of its own: there are never more jobs than there are callers,
-/// connections and receivers.
+/// connections and users.
 static JOBS: OnceLock<Sender<Job>> = OnceLock::new();
 
 /// What can be left to the reaper.
@@ -27,8 +27,8 @@ pub(crate) enum Job {
     Unanswered(Caller),
     /// Close a connection for good, then answer `ok`.
     ShutDown(ConnHandle, Option<Caller>),
-    /// Tell a connection that one of its receivers died.
-    ReceiverGone(ConnHandle, Receiver),
+    /// Tell a connection that one of its users died.
+    UserGone(ConnHandle, Receiver),
     /// Stop a runtime within so much time, then tell who waits for it.
     StopRuntime(Runtime, Duration, Option<Caller>),
 }
@@ -74,9 +74,11 @@ fn perform(job: Job) {
                 caller.answer(|env| atoms::ok().to_term(env));
             }
         }
-        Job::ReceiverGone(handle, receiver) => {
+        Job::UserGone(handle, user) => {
             let mut sink = TaskSink::new(handle.pid);
-            handle.connection.submit(Command::ReceiverGone { receiver }, &mut sink);
+            let process = user.clone();
+            handle.connection.submit(Command::ReceiverGone { receiver: user }, &mut sink);
+            handle.connection.submit(Command::ProcessGone { process }, &mut sink);
         }
         Job::StopRuntime(runtime, deadline, caller) => {
             runtime.shutdown_timeout(deadline);

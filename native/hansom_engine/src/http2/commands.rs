@@ -154,7 +154,10 @@ impl<H: Host> Http2<H> {
             outcome: None,
             end_told: false,
             unreleased: 0,
-            wants: Wants { interim: options.interim, trailers: options.trailers },
+            wants: Wants {
+                interim: options.interim,
+                trailers: options.trailers || port.config.trailers,
+            },
             timers: Timers {
                 queued: options.recv_timeout.unwrap_or(port.config.recv_timeout),
                 receive: options.recv_timeout.unwrap_or(port.config.recv_timeout),

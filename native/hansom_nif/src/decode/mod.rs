@@ -6,17 +6,18 @@
 
 mod request;
 mod settings;
+mod stream;
 
 use std::time::Duration;
 
 use hansom_engine::{Command, Content, HeaderList};
 use rustler::{Atom, Binary, Encoder, Env, Term, TermType};
 
-pub(crate) use request::{Delivery, delivery, request, request_options};
+pub(crate) use request::{Delivery, delivery, handling, request, request_options};
 pub(crate) use settings::config;
 
 use crate::atoms;
-use crate::notify::{Beam, Caller, HeldBinary};
+use crate::notify::{Beam, Caller, HeldBinary, Receiver};
 
 /// Binaries up to this size are copied; longer ones stay with the VM, which costs about as much.
 const COPIED: usize = 16 << 10;
@@ -26,8 +27,23 @@ type Call = Box<dyn FnOnce(Caller) -> Command<Beam>>;
 
 /// An operation of `hansom_nif:call/3`. `Err` is the reason in `{error, Reason}`.
 pub(crate) fn call<'a>(env: Env<'a>, op: Term<'a>) -> Result<Call, Term<'a>> {
-    let call = if op.is_atom() { plain_call(op) } else { call_with_arguments(env, op)? };
+    let call = if op.is_atom() {
+        plain_call(op)
+    } else {
+        match call_with_arguments(env, op)? {
+            None => stream::call(env, op)?,
+            call => call,
+        }
+    };
     call.ok_or_else(|| badarg(env, atoms::op(), op))
+}
+
+/// The operation in `{on_behalf, Process, Op}`, and that process; any other operation as it is.
+pub(crate) fn behalf(op: Term<'_>) -> (Option<Receiver>, Term<'_>) {
+    match op.decode::<(Atom, Term<'_>, Term<'_>)>() {
+        Ok((name, process, op)) if name == atoms::on_behalf() => (Receiver::from_term(process), op),
+        _ => (None, op),
+    }
 }
 
 fn plain_call(op: Term<'_>) -> Option<Call> {
@@ -101,12 +117,7 @@ pub(crate) fn cast(op: Term<'_>) -> Option<Command<Beam>> {
     if atoms::watch_idle() == op {
         return Some(Command::WatchIdle);
     }
-    match op.decode::<(Atom, u64)>() {
-        Ok((name, bytes)) if name == atoms::grant() => {
-            Some(Command::Grant { receiver: None, bytes })
-        }
-        _ => None,
-    }
+    stream::cast(op)
 }
 
 /// A binary to be sent.

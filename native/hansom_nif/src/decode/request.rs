@@ -1,8 +1,9 @@
 //! A request: its head, its content, and what applies to it alone.
 
 use std::io::Write;
+use std::time::Duration;
 
-use hansom_engine::{AsyncMode, Content, HeaderList, Request, RequestOptions};
+use hansom_engine::{AsyncMode, Content, HeaderList, Request, RequestOptions, SendTimeout};
 use rustler::{Env, Term, TermType};
 
 use super::{NotText, append_text, badarg, content, proper_list, timeout};
@@ -54,7 +55,7 @@ fn request_content<'a>(env: Env<'a>, body: Term<'a>) -> Option<Content<HeldBinar
 ///
 /// A name is a binary, a string or an atom. A value is one of these or an integer, or
 /// `{Value, Parameters}`, a parameter being a name alone or `{Name, Value}`.
-fn header_list(list: Term<'_>) -> Result<HeaderList, Term<'_>> {
+pub(super) fn header_list(list: Term<'_>) -> Result<HeaderList, Term<'_>> {
     let fields = list.list_length().unwrap_or(0);
     let mut headers = HeaderList::with_capacity(fields, fields.saturating_mul(32));
     for field in proper_list(list) {
@@ -107,7 +108,8 @@ fn append_simple_value(value: Term<'_>, out: &mut Vec<u8>) -> Result<(), NotText
     written.map_err(|_| NotText)
 }
 
-/// `default | {RecvTimeout, Inform, AutoDecompress}`. `Err` is the reason in `{error, Reason}`.
+/// `default | {RecvTimeout, Inform, AutoDecompress, SendTimeout, Trailers, Interim}`. `Err` is the
+/// reason in `{error, Reason}`.
 pub(crate) fn request_options<'a>(
     env: Env<'a>,
     options: Term<'a>,
@@ -115,15 +117,51 @@ pub(crate) fn request_options<'a>(
     if atoms::default() == options {
         return Ok(RequestOptions::default());
     }
-    let bad = || badarg(env, atoms::options(), options);
-    let (recv_timeout, inform, auto_decompress): (Term<'a>, bool, bool) =
-        options.decode().map_err(|_| bad())?;
-    let recv_timeout = if atoms::default() == recv_timeout {
-        None
+    try_request_options(options).ok_or_else(|| badarg(env, atoms::options(), options))
+}
+
+fn try_request_options(options: Term<'_>) -> Option<RequestOptions> {
+    type Parts<'a> = (Term<'a>, bool, bool, Term<'a>, bool, bool);
+
+    let (recv_timeout, inform, auto_decompress, send, trailers, interim): Parts<'_> =
+        options.decode().ok()?;
+    Some(RequestOptions {
+        recv_timeout: unless_default(recv_timeout, timeout)?,
+        inform,
+        auto_decompress,
+        send_timeout: unless_default(send, send_timeout)?,
+        trailers,
+        interim,
+    })
+}
+
+/// `default` is the inner `None`; what cannot be read is the outer one.
+fn unless_default<'a, T>(
+    term: Term<'a>,
+    read: impl FnOnce(Term<'a>) -> Option<T>,
+) -> Option<Option<T>> {
+    if atoms::default() == term { Some(None) } else { read(term).map(Some) }
+}
+
+/// Milliseconds, `infinity` or `nonblock`.
+pub(super) fn send_timeout(term: Term<'_>) -> Option<SendTimeout> {
+    if atoms::infinity() == term {
+        Some(SendTimeout::Infinite)
+    } else if atoms::nonblock() == term {
+        Some(SendTimeout::Never)
     } else {
-        Some(timeout(recv_timeout).ok_or_else(bad)?)
+        term.decode().ok().map(|ms| SendTimeout::After(Duration::from_millis(ms)))
+    }
+}
+
+/// `{Handler, Manual}`: who gets the messages of a stream of its own, and whether its window
+/// reopens only on demand. `Err` is the reason in `{error, Reason}`.
+pub(crate) fn handling<'a>(env: Env<'a>, term: Term<'a>) -> Result<(Receiver, bool), Term<'a>> {
+    let read = || {
+        let (handler, manual): (Term<'a>, bool) = term.decode().ok()?;
+        Some((Receiver::from_term(handler)?, manual))
     };
-    Ok(RequestOptions { recv_timeout, inform, auto_decompress, ..RequestOptions::default() })
+    read().ok_or_else(|| badarg(env, atoms::delivery(), term))
 }
 
 /// To whom and how an asynchronous response is delivered.

@@ -8,9 +8,10 @@ use std::time::Duration;
 use hansom_engine::transport::{
     Family, Identity, PrivateKey, Roots, Sni, SocketOption, TlsClient, TlsOptions, TlsVersion,
 };
-use hansom_engine::{Config, Dial, Http2Config, Limits, TransportKind};
+use hansom_engine::{Config, Dial, Http2Config, Limits, MaxStreams, TransportKind};
 use rustler::{Atom, Binary, Decoder, Encoder, Env, Term};
 
+use super::request::send_timeout;
 use super::{proper_list, timeout};
 use crate::atoms;
 
@@ -86,7 +87,26 @@ pub(crate) fn config<'a>(env: Env<'a>, map: Term<'a>) -> Result<Config, Term<'a>
             decompress_ratio: limits.limit(atoms::max_decompress_ratio())?,
         },
         push_allowance: settings.value(atoms::push_allowance())?,
-        http2: Http2Config::default(),
+        trailers: settings.value(atoms::trailers())?,
+        http2: http2(Settings { env, map: settings.term(atoms::http2())? })?,
+    })
+}
+
+fn http2(settings: Settings<'_>) -> Result<Http2Config, Term<'_>> {
+    Ok(Http2Config {
+        connection_window: settings.value(atoms::connection_window())?,
+        stream_window: settings.value(atoms::stream_window())?,
+        max_streams: settings.read(atoms::max_streams(), |term| {
+            if atoms::wait() == term {
+                Some(MaxStreams::Wait)
+            } else {
+                (atoms::error() == term).then_some(MaxStreams::Fail)
+            }
+        })?,
+        send_timeout: settings.read(atoms::send_timeout(), send_timeout)?,
+        ping_interval: settings.timeout(atoms::ping_interval())?,
+        ping_timeout: settings.timeout(atoms::ping_timeout())?.unwrap_or(Duration::MAX),
+        drain_on_goaway: settings.value(atoms::drain_on_goaway())?,
     })
 }
 
@@ -102,7 +122,7 @@ pub(super) fn dial<'a>(env: Env<'a>, map: Term<'a>) -> Result<Dial, Term<'a>> {
         tls: if atoms::undefined() == tls_map { None } else { Some(tls(env, tls_map)?) },
         server_name: settings.text(atoms::server_name())?,
         connect_timeout: settings.timeout(atoms::connect_timeout())?,
-        h2c: false,
+        h2c: settings.value(atoms::h2c())?,
     })
 }
 
