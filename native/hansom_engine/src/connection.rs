@@ -18,7 +18,8 @@ use tokio::runtime::Handle;
 
 use crate::command::Command;
 use crate::config::Config;
-use crate::event::{Notice, State};
+use crate::error::Error;
+use crate::event::{Message, Notice, State};
 use crate::host::{Host, Sink};
 use crate::lifecycle::Core;
 use crate::status::{Info, Status};
@@ -52,8 +53,8 @@ impl<H: Host> Clone for Connection<H> {
 
 impl<H: Host> Connection<H> {
     /// Makes a connection in the state `idle` with its task on `runtime`. What the task has to say
-    /// goes to `sink`; if the task ends other than by [`Command::Shutdown`], its last word is
-    /// [`Notice::Finished`].
+    /// goes to `sink`; if the task ends other than by [`Command::Shutdown`], its last words are
+    /// [`Notice::Finished`] and, to the receiver of a response under way, [`Error::Closed`].
     pub fn spawn(config: Config, sink: Box<dyn Sink<H> + Send>, runtime: &Handle) -> Self {
         let (commands, queue) = unbounded();
         let shared = Arc::new(Shared {
@@ -192,6 +193,9 @@ impl<H: Host> Drop for Task<H> {
             shared.drop_queue();
             if !orderly {
                 self.sink.notify(Notice::Finished);
+                if let Some(receiver) = core.take_untold() {
+                    let _ = self.sink.send(&receiver, Message::Error(Error::Closed));
+                }
             }
         }));
     }

@@ -59,6 +59,8 @@ enum Phase<H: Host> {
     },
     Over {
         shut_down: bool,
+        /// Was to get more messages, and has not been told that none will come.
+        untold: Option<H::Receiver>,
     },
 }
 
@@ -85,13 +87,26 @@ impl<H: Host> Core<H> {
     }
 
     pub(crate) fn is_shut_down(&self) -> bool {
-        matches!(self.phase, Phase::Over { shut_down: true })
+        matches!(self.phase, Phase::Over { shut_down: true, .. })
     }
 
-    /// Ends at once and without a word; callers learn of it as they are dropped.
+    /// Ends at once and without a word; callers learn of it as they are dropped, a receiver is
+    /// left to [`Self::take_untold`].
     pub(crate) fn wreck(&mut self, status: &Status) {
         if !self.is_over() {
-            self.end(false, status);
+            let untold = match &self.phase {
+                Phase::Open(http1) => http1.receiver().cloned(),
+                _ => None,
+            };
+            self.end(false, untold, status);
+        }
+    }
+
+    /// The receiver that has to be told of a wreck.
+    pub(crate) fn take_untold(&mut self) -> Option<H::Receiver> {
+        match &mut self.phase {
+            Phase::Over { untold, .. } => untold.take(),
+            _ => None,
         }
     }
 
@@ -111,7 +126,7 @@ impl<H: Host> Core<H> {
         status: &Status,
     ) {
         match command {
-            Command::Shutdown => self.end(true, status),
+            Command::Shutdown => self.end(true, None, status),
             Command::Close { caller } => {
                 self.close(&caller, sink, status);
                 sink.reply(caller, Answer::Ok);
@@ -363,8 +378,8 @@ impl<H: Host> Core<H> {
         }
     }
 
-    fn end(&mut self, shut_down: bool, status: &Status) {
-        self.phase = Phase::Over { shut_down };
+    fn end(&mut self, shut_down: bool, untold: Option<H::Receiver>, status: &Status) {
+        self.phase = Phase::Over { shut_down, untold };
         self.deferred.clear();
         self.last_headers = None;
         self.timer = Timer::default();
