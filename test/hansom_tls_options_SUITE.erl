@@ -26,7 +26,13 @@ deviations() ->
      || Case <- [tls_01_unusable_identities_are_named, tls_01_algorithms_the_engine_lacks, tls_01_refused_by_name,
                  tls_01_bad_values_are_named, tls_06_partial_chain, tls_07_verify_fun, tls_08_hostname_check,
                  tls_01_post_quantum_by_default, tls_01_secrets_in_a_file, tls_10_only_what_is_spoken,
-                 tls_01_offered_groups, tls_01_offered_schemes, tls_01_offered_suites]].
+                 tls_01_offered_groups, tls_01_offered_schemes, tls_01_offered_suites,
+                 tls_01_ciphers_in_every_spelling, tls_01_first_usable_pair, tls_01_forms_of_identity,
+                 tls_01_ignored, tls_10_alpn]]
+        ++ [{tls_01_last_duplicate, "TLS-3: `verify_none' alone does not switch verification off"},
+            {tls_09_name_on_the_wire, "API-1: hosts as addresses are hansom's own"},
+            {tls_09_name_verified, "TLS-9: hackney compares addresses with the common name as well"},
+            {trap_11_ipv6_literals, "TLS-9: hackney compares addresses with the common name as well"}].
 
 %% Client certificates
 

@@ -29,6 +29,10 @@ deviations() ->
      {tls_11_not_when_refused, "TLS-11: hackney resumes only without options of the user"},
      {tls_11_only_with_the_same_identity, "TLS-11: hackney resumes only without options of the user"},
      {tls_11_only_for_the_same_name, "TLS-11: hackney resumes only without options of the user"},
+     {low_10_final_options, "API-38: without `verify' OTP decides, which before release 26 does not verify"},
+     {low_10_options_refused_before_the_handshake, "8.2: how hansom treats options of ssl"},
+     {tls_12_client_certificate_required, "TLS-12: after the handshake of TLS 1.3 only `closed' is told"},
+     {tls_13_reset_in_a_body, "RSP-22: hackney takes part of a body for the whole"},
      {tls_13_cut_is_an_error_by_default, "RSP-22: hackney takes part of a body for the whole"},
      {trap_10_never_across_trust, "TLS-11: hackney resumes only without options of the user"}].
 
