@@ -48,10 +48,11 @@ call(Peer, Fun) ->
 call(Peer, Module, Function, Arguments) ->
     peer:call(Peer, Module, Function, Arguments, ?DEADLINE).
 
-%% The whole path: a peer has then what the tests have.
+%% What is not Erlang/OTP's own: a peer has then what the tests have, wherever the build tool put
+%% suites and their support.
 code_path() ->
     lists:append([["-pa", filename:absname(Path)]
-                  || Module <- [?MODULE, hansom], Path <- [filename:dirname(code:which(Module))]]).
+                  || Path <- code:get_path(), not lists:prefix(code:lib_dir(), Path)]).
 
 %% @doc A virtual machine that runs `hansom_load:vm/0' with these arguments.
 -spec vm(term(), term()) -> #{port := port(), dump := file:filename()}.
