@@ -1,4 +1,4 @@
-# Everything a developer runs. `make setup` installs what is missing; README.md says the rest.
+# Everything a developer runs; README.md says what for.
 
 CARGO ?= cargo
 ERLC ?= erlc
@@ -23,12 +23,12 @@ origin:
 setup:
 	sh .ci/setup
 
-demo: build origin
+demo: setup build origin
 	mkdir -p _build/demo
 	$(ERLC) -Werror -o _build/demo docs/demo/*.erl test/support/hansom_servers.erl
 	HANSOM_ORIGIN=$(ORIGIN) erl -noinput -pa $(EBIN) -pa _build/demo -s hansom_demo main
 
-test:
+test: setup
 	HANSOM_ORIGIN=$(ORIGIN) sh test/run.sh
 
 lint:

@@ -101,6 +101,17 @@ terminate(Reason, _State, _Data) ->
     case hansom_nif:shutdown(self(), Ref, Reason) of
         wait -> receive {Ref, _} -> ok after ?SHUTDOWN_TIMEOUT -> ok end;
         _ -> ok
+    end,
+    relay_rest().
+
+%% The last message for a receiver on another node may be behind what made this process stop.
+relay_rest() ->
+    receive
+        {'$hansom', {relay, Receiver, Message}} ->
+            Receiver ! Message,
+            relay_rest()
+    after 0 ->
+        ok
     end.
 
 %% TLS options may hold keys and passwords, which have no place in a log.
@@ -215,9 +226,15 @@ handle_event(state_timeout, grace, closed, _Data) ->
 
 %% The end of others
 
-handle_event(info, {'DOWN', Monitor, process, _, _}, _State,
-             #data{owner_monitor = OwnerMonitor, runtime_monitor = RuntimeMonitor})
-  when Monitor =:= OwnerMonitor; Monitor =:= RuntimeMonitor ->
+handle_event(info, {'DOWN', Monitor, process, _, _}, _State, #data{owner_monitor = Monitor}) ->
+    {stop, normal};
+handle_event(info, {'DOWN', Monitor, process, _, _}, _State, #data{runtime_monitor = Monitor}) ->
+    %% The engine tells receivers of its end as it is stopped, but may not have come to this one.
+    Ref = make_ref(),
+    _ = case hansom_nif:call(self(), Ref, close) of
+        wait -> receive {Ref, _} -> ok after ?SHUTDOWN_TIMEOUT -> ok end;
+        _ -> ok
+    end,
     {stop, normal};
 handle_event(info, {'DOWN', Ref, process, _, Reason}, State, #data{pending = Pending} = Data)
   when is_map_key(Ref, Pending) ->

@@ -60,6 +60,19 @@ rsp_13_inform_fun_of_a_request(_) ->
     ?assertEqual({200, <<"a">>}, exchange(Pid)),
     hansom_case:no_message().
 
+%% Clauses: RSP-13, ST-32, API-14
+rsp_13_inform_fun_of_the_connection(_) ->
+    Self = self(),
+    Inform = fun(Status, _, _) -> Self ! {inform, self(), Status} end,
+    {Pid, _} = connected(serve([request, {send, [interim(), response(<<"a">>)]}]),
+                         #{inform_fun => Inform}),
+    ok = ?CONN:send_request_headers(Pid, <<"POST">>, <<"/">>, [{<<"Host">>, <<"x">>}]),
+    ok = ?CONN:finish_send_body(Pid),
+    {ok, 200, _, Pid} = ?CONN:start_response(Pid),
+    ?assertEqual([100, 103, 101],
+                 [receive {inform, Pid, Status} -> Status after 0 -> none end || _ <- [1, 2, 3]]),
+    {ok, <<"a">>} = ?CONN:body(Pid).
+
 %% Clauses: RSP-13, ST-32, EXIT-4
 rsp_13_exception_of_an_inform_fun(_) ->
     {Pid, Peer} = connected(serve([request, {send, [interim(), response(<<"a">>)]}])),

@@ -16,7 +16,7 @@
 -export([serve/1, serve_each/1, serve_on/3, local_path/0, full_listener/0]).
 -export([options/2, start/2, start_with/1, connect/2, connected/1, connected/2, adopt/1]).
 -export([request/1, request/2, exchange/1, exchange/2, state/1, is_state/2, is_gone/1, monitor_exit/1]).
--export([other_node/0, await/1, async/1, result/1, result/2, process/0, run_in/2, kill/1]).
+-export([other_node/0, await/1, async/1, result/1, result/2, process/0, run_in/2, start_in/2, kill/1]).
 -export([payload/1, payloads/1, body_of/1, no_message/0, flush_to/1]).
 -export([wait_for/1, descriptors/0, affordable/1, hold/1]).
 -export([response/1, response/2, chunked/1, pieces/1]).
@@ -234,7 +234,8 @@ result({_, Ref}, Deadline) ->
     after Deadline -> error(no_result)
     end.
 
-%% @doc A process that runs what `run_in/2' tells it, and lives until killed.
+%% @doc A process that runs what `run_in/2' and `start_in/2' tell it, one after the other, and
+%% lives until killed.
 process() ->
     track(process, spawn(fun process_loop/0)).
 
@@ -242,8 +243,16 @@ process_loop() ->
     receive
         {run_in, From, Ref, Fun} ->
             From ! {Ref, try {ok, Fun()} catch Class:Reason -> {Class, Reason} end},
+            process_loop();
+        {start_in, Fun} ->
+            _ = Fun(),
             process_loop()
     end.
+
+%% @doc As `run_in/2', but does not wait for the end.
+start_in(Pid, Fun) ->
+    Pid ! {start_in, Fun},
+    ok.
 
 run_in(Pid, Fun) ->
     Ref = make_ref(),

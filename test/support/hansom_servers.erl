@@ -6,7 +6,7 @@
 %% when its standard input closes.
 -module(hansom_servers).
 
--export([nginx/0, httpbin/0, origin/0, stop/1]).
+-export([nginx/0, httpbin/0, origin/0, origin/2, stop/1]).
 -export([find/1, missing/1, root/0]).
 
 -define(DEADLINE, 15000).
@@ -127,11 +127,25 @@ origin() ->
     {ok, Program} = find(origin),
     Dir = temporary_dir("origin"),
     ok = certificates(Dir),
+    Args = ["serve", "--http", "127.0.0.1:0", "--https", "127.0.0.1:0", "--certs", Dir],
     %% It watches its standard input itself.
-    Pid = start({Program, ["serve", "--http", "127.0.0.1:0", "--https", "127.0.0.1:0", "--certs", Dir]},
-                ["^http .*:([0-9]+)$", "^https .*:([0-9]+)$", "^(ready)$"]),
+    Pid = start({Program, Args}, ["^http .*:([0-9]+)$", "^https .*:([0-9]+)$", "^(ready)$"]),
     [Http, Https, "ready"] = await_lines(Pid),
     described(Pid, Dir, #{http => list_to_integer(Http), https => list_to_integer(Https)}).
+
+%% @doc Starts the bundled origin with TLS alone, on the certificates of another server and with more options of
+%% its `serve' command.
+-spec origin(server(), [string()]) -> #{pid := pid(), ports := #{https := inet:port_number()}}.
+origin(#{dir := Dir}, Options) ->
+    {ok, Program} = find(origin),
+    Listen = case lists:member("--https", Options) of
+                 true -> [];
+                 false -> ["--https", "127.0.0.1:0"]
+             end,
+    Pid = start({Program, ["serve" | Listen] ++ ["--certs", Dir | Options]},
+                ["^https .*:([0-9]+)$", "^(ready)$"]),
+    [Https, "ready"] = await_lines(Pid),
+    #{pid => Pid, ports => #{https => list_to_integer(Https)}}.
 
 %% @doc Tells a server to end and removes its files.
 -spec stop(#{pid := pid(), _ => _}) -> ok.

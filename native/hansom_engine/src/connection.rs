@@ -52,8 +52,8 @@ impl<H: Host> Clone for Connection<H> {
 
 impl<H: Host> Connection<H> {
     /// Makes a connection in the state `idle` with its task on `runtime`. What the task has to say
-    /// goes to `sink`; if the task ends other than by [`Command::Shutdown`], its last word is
-    /// [`Notice::Finished`].
+    /// goes to `sink`; if the task ends other than by [`Command::Shutdown`], its last words are
+    /// [`Notice::Finished`] and, to the receiver of a response under way, an error.
     pub fn spawn(config: Config, sink: Box<dyn Sink<H> + Send>, runtime: &Handle) -> Self {
         let (commands, queue) = unbounded();
         let shared = Arc::new(Shared {
@@ -198,6 +198,9 @@ impl<H: Host> Drop for Task<H> {
             shared.drop_queue();
             if !orderly {
                 self.sink.notify(Notice::Finished);
+                for (receiver, message) in core.take_untold() {
+                    let _ = self.sink.send(&receiver, message);
+                }
             }
         }));
     }

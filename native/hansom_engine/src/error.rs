@@ -54,7 +54,7 @@ pub enum Error {
     Option {
         /// The option.
         name: Cow<'static, str>,
-        /// For humans.
+        /// For humans. Empty if the value is sound but nothing it asks for is supported.
         reason: Cow<'static, str>,
     },
     /// Memory was refused.

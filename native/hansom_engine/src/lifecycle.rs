@@ -13,7 +13,7 @@ use crate::command::Command;
 use crate::config::{Config, Dial};
 use crate::connect;
 use crate::error::Error;
-use crate::event::{Answer, Notice, State};
+use crate::event::{Answer, Message, Notice, State};
 use crate::headers::HeaderList;
 use crate::host::{Host, Sink};
 use crate::port::Port;
@@ -61,6 +61,8 @@ enum Phase<H: Host> {
     },
     Over {
         shut_down: bool,
+        /// Last messages for those who were to get more, not yet delivered.
+        untold: Vec<(H::Receiver, Message<H>)>,
     },
 }
 
@@ -88,13 +90,26 @@ impl<H: Host> Core<H> {
     }
 
     pub(crate) fn is_shut_down(&self) -> bool {
-        matches!(self.phase, Phase::Over { shut_down: true })
+        matches!(self.phase, Phase::Over { shut_down: true, .. })
     }
 
-    /// Ends at once and without a word; callers learn of it as they are dropped.
+    /// Ends at once and without a word; callers learn of it as they are dropped, a receiver is
+    /// left to [`Self::take_untold`].
     pub(crate) fn wreck(&mut self, status: &Status) {
         if !self.is_over() {
-            self.end(false, status);
+            let untold = match &self.phase {
+                Phase::Open(protocol) => protocol.last_messages(),
+                _ => Vec::new(),
+            };
+            self.end(false, untold, status);
+        }
+    }
+
+    /// What receivers have to be told after a wreck.
+    pub(crate) fn take_untold(&mut self) -> Vec<(H::Receiver, Message<H>)> {
+        match &mut self.phase {
+            Phase::Over { untold, .. } => std::mem::take(untold),
+            _ => Vec::new(),
         }
     }
 
@@ -114,7 +129,7 @@ impl<H: Host> Core<H> {
         status: &Status,
     ) {
         match command {
-            Command::Shutdown => self.end(true, status),
+            Command::Shutdown => self.end(true, Vec::new(), status),
             Command::Close { caller } => {
                 self.close(&caller, sink, status);
                 sink.reply(caller, Answer::Ok);
@@ -378,8 +393,8 @@ impl<H: Host> Core<H> {
         }
     }
 
-    fn end(&mut self, shut_down: bool, status: &Status) {
-        self.phase = Phase::Over { shut_down };
+    fn end(&mut self, shut_down: bool, untold: Vec<(H::Receiver, Message<H>)>, status: &Status) {
+        self.phase = Phase::Over { shut_down, untold };
         self.deferred.clear();
         self.last_headers = None;
         self.timer = Timer::default();

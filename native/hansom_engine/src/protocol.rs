@@ -10,7 +10,7 @@ use crate::command::Command;
 use crate::config::{Config, Dial};
 use crate::connect;
 use crate::error::Error;
-use crate::event::HttpProtocol;
+use crate::event::{HttpProtocol, Message};
 use crate::host::Host;
 use crate::http1::Http1;
 use crate::http2::{Http2, Session};
@@ -142,6 +142,18 @@ impl<H: Host> Protocol<H> {
         match self {
             Self::Http1(http1) => http1.close_by_user(by, port),
             Self::Http2(http2) => http2.close_by_user(by, port),
+        }
+    }
+
+    /// What those are to be told who were to get more messages, should the connection be dropped.
+    pub(crate) fn last_messages(&self) -> Vec<(H::Receiver, Message<H>)> {
+        match self {
+            Self::Http1(http1) => http1
+                .receiver()
+                .map(|receiver| (receiver.clone(), Message::Error(Error::Closed)))
+                .into_iter()
+                .collect(),
+            Self::Http2(http2) => http2.last_messages(),
         }
     }
 

@@ -410,6 +410,26 @@ async fn the_end_of_the_runtime_ends_the_connection() {
     assert!(within(pending).await.is_err());
 }
 
+#[test]
+fn the_end_of_the_runtime_is_told_to_a_receiver() {
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().unwrap();
+    let (receiver, mut inbox) = messages();
+    let (client, _peer) = runtime.block_on(async {
+        let (client, mut peer) = Client::connected(Config::default()).await;
+        let accepted = start_async(&client, receiver, AsyncMode::Push);
+        head(&mut peer).await;
+        assert!(matches!(answer(accepted).await, Answer::Ok));
+        send(&mut peer, b"HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\nhello").await;
+        for expected in ["status 200", "headers", "hello"] {
+            assert_eq!(next(&mut inbox).await, expected);
+        }
+        (client, peer)
+    });
+    drop(runtime);
+    assert_eq!(notice(&client), "finished");
+    assert_eq!(told(&inbox.try_recv().unwrap()), "Closed");
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn closing_tells_a_receiver_that_did_not_close() {
     for (own, expected) in [(false, Some("Closed")), (true, None)] {

@@ -223,7 +223,7 @@ impl<H: Host> Http1<H> {
             },
             Command::StartResponse { caller } => match self.exchange {
                 Exchange::Upload { sent, finished } => {
-                    let wait = Wait::Head { caller: Some(caller), inform: false };
+                    let wait = Wait::Head { caller: Some(caller), inform: sent.inform };
                     let active = Active { unfinished: !finished, ..Active::new(sent, wait) };
                     self.exchange = Exchange::Active(Box::new(active));
                     port.set_state(State::Receiving);

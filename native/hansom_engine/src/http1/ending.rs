@@ -95,16 +95,7 @@ impl<H: Host> Http1<H> {
     /// Closes on a command: what is under way ends with `closed`, of which a receiver that gave
     /// the command itself need not be told.
     pub(crate) fn close_by_user(&mut self, by: &H::Caller, port: &mut Port<'_, H>) {
-        let own = match &self.exchange {
-            Exchange::Active(active) => match &active.consumer {
-                Consumer::Async(Delivery { receiver, accept: None, .. }) => {
-                    H::is_receiver(by, receiver)
-                }
-                _ => false,
-            },
-            _ => false,
-        };
-        if own {
+        if self.receiver().is_some_and(|receiver| H::is_receiver(by, receiver)) {
             self.exchange = Exchange::None;
         }
         self.end_all(Error::Closed, Notice::Closed, port);
@@ -130,6 +121,17 @@ impl<H: Host> Http1<H> {
                     let _ = port.sink.send(&delivery.receiver, Message::Error(error));
                 }
             },
+        }
+    }
+
+    /// Who is to get more messages of a response.
+    pub(crate) fn receiver(&self) -> Option<&H::Receiver> {
+        match &self.exchange {
+            Exchange::Active(active) => match &active.consumer {
+                Consumer::Async(Delivery { receiver, accept: None, .. }) => Some(receiver),
+                _ => None,
+            },
+            _ => None,
         }
     }
 

@@ -41,6 +41,7 @@ pub(super) struct Sent {
     pub(super) close: bool,
     pub(super) recv_timeout: Option<Duration>,
     pub(super) decompress: bool,
+    pub(super) inform: bool,
 }
 
 /// An exchange whose response is awaited or read.
@@ -151,6 +152,7 @@ impl Sent {
             close: request.headers.has_token(b"connection", b"close"),
             recv_timeout: options.recv_timeout.unwrap_or(config.recv_timeout),
             decompress: options.auto_decompress,
+            inform: options.inform,
         }
     }
 }

@@ -121,6 +121,7 @@ impl<H: Host> Http2<H> {
             return;
         }
         self.draining = true;
+        port.set_state(State::Closed);
         let refused: Vec<usize> = self
             .streams
             .iter()

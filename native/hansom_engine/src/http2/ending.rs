@@ -2,6 +2,7 @@
 
 use h2::Reason;
 
+use super::Http2;
 use super::stream::{Handled, Messages, Role, Stage, Steps, Stream};
 use super::wire::Line;
 use crate::error::{Error, H2Code};
@@ -69,6 +70,24 @@ pub(super) fn handled_end<H: Host>(error: &Error, last: u32) -> StreamEvent<H> {
         Error::Goaway(code) => StreamEvent::Goaway { last: last.into(), code: code.0.into() },
         Error::ClosedBy(reason) => StreamEvent::Closed(reason),
         _ => StreamEvent::Reset(H2Code::CANCEL.0.into()),
+    }
+}
+
+impl<H: Host> Http2<H> {
+    /// What receivers and handlers are to be told, should the connection be dropped.
+    pub(crate) fn last_messages(&self) -> Vec<(H::Receiver, Message<H>)> {
+        const DROPPED: &str = "normal";
+        let last = |(_, stream): (usize, &Stream<H>)| match &stream.role {
+            Role::Messages(Messages { receiver, accept: None, .. }) => {
+                Some((receiver.clone(), Message::Error(Error::ClosedBy(DROPPED))))
+            }
+            Role::Handled(Handled { handler, accept: None, .. }) => {
+                let event = StreamEvent::Closed(DROPPED);
+                Some((handler.clone(), Message::Stream { id: stream.id.into(), event }))
+            }
+            _ => None,
+        };
+        self.streams.iter().filter_map(last).collect()
     }
 }
 

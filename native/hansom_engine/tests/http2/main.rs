@@ -8,6 +8,7 @@ mod exchange;
 mod faults;
 mod limits;
 mod messages;
+mod mixed;
 mod negotiation;
 mod peer;
 mod streams;

@@ -23,6 +23,11 @@ pub(crate) fn from_rustls(error: &rustls::Error) -> Error {
 fn detail(error: &rustls::Error) -> String {
     match error {
         rustls::Error::InvalidCertificate(CertificateError::Other(other)) => other.to_string(),
+        // What is wrong with a chain is a `Refusal`. This is about the handshake, where a key that
+        // is too short is not told apart.
+        rustls::Error::InvalidCertificate(CertificateError::BadSignature) => {
+            "wrong signature, or an RSA key of less than 2048 bits".into()
+        }
         error => error.to_string(),
     }
 }
@@ -97,6 +102,8 @@ fn of_certificate(error: &CertificateError) -> AlertDescription {
         | CertificateError::InvalidPurposeContext { .. } => D::HandshakeFailure,
         CertificateError::Other(other) => match other.0.downcast_ref::<Refusal>() {
             Some(Refusal::TooDeep) => D::HandshakeFailure,
+            // OTP looks for an issuer that did sign it.
+            Some(Refusal::NotSigned) => D::UnknownCA,
             Some(Refusal::SelfSigned | Refusal::Webpki(_)) | None => D::BadCertificate,
         },
         _ => D::BadCertificate,
@@ -178,6 +185,7 @@ mod tests {
         assert_eq!(alert_of(C::UnhandledCriticalExtension), "unsupported_certificate");
         assert_eq!(alert_of(refusal(Refusal::SelfSigned)), "bad_certificate");
         assert_eq!(alert_of(refusal(Refusal::TooDeep)), "handshake_failure");
+        assert_eq!(alert_of(refusal(Refusal::NotSigned)), "unknown_ca");
         let ca = refusal(Refusal::Webpki(webpki::Error::CaUsedAsEndEntity));
         assert_eq!(alert_of(ca), "bad_certificate");
     }

@@ -23,6 +23,11 @@ fn refused(name: &'static str, reason: impl Into<Cow<'static, str>>) -> Error {
     Error::Option { name: name.into(), reason: reason.into() }
 }
 
+/// Nothing the option asks for is there.
+fn unsupported(name: &'static str) -> Error {
+    refused(name, "")
+}
+
 pub(super) fn build(options: &TlsOptions) -> Result<ClientConfig, Error> {
     let provider = provider(options)?;
     let versions = versions(options, &provider)?;
@@ -73,7 +78,7 @@ fn provider(options: &TlsOptions) -> Result<CryptoProvider, Error> {
             .copied()
             .collect();
         if provider.cipher_suites.is_empty() {
-            return Err(refused("ciphers", "no supported cipher suite"));
+            return Err(unsupported("ciphers"));
         }
     }
     if let Some(wanted) = &options.groups {
@@ -86,7 +91,7 @@ fn provider(options: &TlsOptions) -> Result<CryptoProvider, Error> {
             .copied()
             .collect();
         if provider.kx_groups.is_empty() {
-            return Err(refused("supported_groups", "no supported group"));
+            return Err(unsupported("supported_groups"));
         }
     }
     Ok(provider)
@@ -98,7 +103,7 @@ fn versions(
     provider: &CryptoProvider,
 ) -> Result<Vec<&'static SupportedProtocolVersion>, Error> {
     if options.versions.is_empty() {
-        return Err(refused("versions", "no supported version"));
+        return Err(unsupported("versions"));
     }
     let versions: Vec<_> = [
         (TlsVersion::Tls13, &rustls::version::TLS13),
@@ -110,7 +115,7 @@ fn versions(
     .filter(|version| provider.cipher_suites.iter().any(|suite| suite.version() == *version))
     .collect();
     if versions.is_empty() {
-        return Err(refused("ciphers", "no supported cipher suite for the versions"));
+        return Err(unsupported("ciphers"));
     }
     Ok(versions)
 }
@@ -124,7 +129,7 @@ fn schemes(options: &TlsOptions, provider: &CryptoProvider) -> Result<Vec<Signat
         .filter(|scheme| supported.contains(scheme))
         .collect();
     if schemes.is_empty() {
-        return Err(refused("signature_algs", "no supported signature scheme"));
+        return Err(unsupported("signature_algs"));
     }
     Ok(schemes)
 }

@@ -42,6 +42,8 @@ pub(super) enum Refusal {
     SelfSigned,
     /// More intermediate certificates than allowed.
     TooDeep,
+    /// Names an issuer that is known, but whose key did not sign it.
+    NotSigned,
     /// What webpki said.
     Webpki(webpki::Error),
 }
@@ -51,6 +53,16 @@ impl fmt::Display for Refusal {
         match self {
             Self::SelfSigned => f.write_str("self-signed certificate"),
             Self::TooDeep => f.write_str("certificate chain is too long"),
+            Self::NotSigned => f.write_str("not signed with the key of its issuer"),
+            Self::Webpki(webpki::Error::CaUsedAsEndEntity) => {
+                f.write_str("the server's certificate belongs to an authority (CA:TRUE)")
+            }
+            Self::Webpki(webpki::Error::UnsupportedCertVersion) => {
+                f.write_str("not a certificate of X.509 version 3")
+            }
+            Self::Webpki(webpki::Error::UnsupportedSignatureAlgorithmContext(_)) => {
+                f.write_str("signature algorithm, or its parameters, not supported")
+            }
             Self::Webpki(error) => write!(f, "{error:?}"),
         }
     }
@@ -223,7 +235,7 @@ fn from_webpki(error: webpki::Error) -> rustls::Error {
             CertificateError::NotValidForNameContext { expected, presented }.into()
         }
         Webpki::CertRevoked => CertificateError::Revoked.into(),
-        Webpki::InvalidSignatureForPublicKey => CertificateError::BadSignature.into(),
+        Webpki::InvalidSignatureForPublicKey => Refusal::NotSigned.into(),
         Webpki::BadDer | Webpki::BadDerTime | Webpki::TrailingData(_) => {
             CertificateError::BadEncoding.into()
         }
