@@ -274,12 +274,13 @@ known_functions_test_() ->
 %% Clauses: NEG-1, NEG-2, TLS-1
 alpn_test_() ->
     H1 = [<<"http/1.1">>],
-    Rows = [{[], [], H1}, {[], [{protocols, [http2, http1]}], H1}, {[], [{protocols, [http2]}], []},
+    H2 = [<<"h2">>],
+    Rows = [{[], [], H2 ++ H1}, {[], [{protocols, [http1, http2]}], H1 ++ H2}, {[], [{protocols, [http2]}], H2},
             {[], [{protocols, []}], []}, {[], [{protocols, [http3]}], []},
             {[{protocols, [http11]}], [{protocols, [http2]}], H1},
             {[{protocols, []}], [{protocols, [http1]}], H1},
-            {[{alpn_advertised_protocols, [<<"x">>]}], [], H1},
-            {[{alpn_advertised_protocols, [<<"h2">>, <<"x">>]}], [{protocols, []}], [<<"x">>]}],
+            {[{alpn_advertised_protocols, [<<"x">>]}], [], H2 ++ H1},
+            {[{alpn_advertised_protocols, [<<"h2">>, <<"x">>]}], [{protocols, []}], [<<"h2">>, <<"x">>]}],
     in_application(
       [?_assertMatch(#{alpn := Alpn}, tls(Ssl, #{connect_options => Connect})) || {Ssl, Connect, Alpn} <- Rows]).
 
@@ -293,7 +294,7 @@ final_upgrade_test_() ->
     in_application(
       [?_assertMatch({ok, #{verify := false}, <<"h.example">>}, Upgrade([{insecure, true}], false)),
        ?_assertMatch({ok, #{verify := true}, _}, Upgrade([{insecure, true}], true)),
-       ?_assertMatch({ok, #{alpn := [<<"http/1.1">>]}, <<"s.example">>},
+       ?_assertMatch({ok, #{alpn := [<<"h2">>, <<"http/1.1">>]}, <<"s.example">>},
                      Upgrade([Alpn, {server_name_indication, "s.example"}, {verify, verify_peer}], true)),
        ?_assertMatch({ok, #{verify := true}, _},
                      Upgrade([{verify, verify_peer}, {verify, verify_none}], true))]).

@@ -321,11 +321,16 @@ tls_10_alpn(_) ->
     ?assertEqual([<<"x/1">>, <<"y/2">>],
                  Offered([{protocols, []}], [{alpn_advertised_protocols, [<<"x/1">>, <<"y/2">>]}])).
 
-%% What cannot be spoken yet is not offered.
-%% Clauses: TLS-10, NEG-2
-tls_10_only_what_is_spoken(_) ->
-    ?assertMatch(#{alpn := [<<"http/1.1">>]}, hello("127.0.0.1", [{protocols, [http2, http1]}], [])),
-    ?assertMatch(#{alpn := [<<"http/1.1">>]}, hello("127.0.0.1", [], [])).
+%% In the order of preference; HTTP/3 is nothing a TCP connection could turn into.
+%% Clauses: TLS-10, NEG-1, NEG-2
+tls_10_order_of_protocols(_) ->
+    Offered = fun(Connect) -> maps:get(alpn, hello("127.0.0.1", Connect, []), none) end,
+    H2 = <<"h2">>,
+    H1 = <<"http/1.1">>,
+    [?assertEqual(Names, Offered([{protocols, Protocols}]))
+     || {Protocols, Names} <- [{[http2, http1], [H2, H1]}, {[http1, http2], [H1, H2]}, {[http2], [H2]},
+                               {[http3, http2], [H2]}, {[http11, http2, http1], [H1, H2]}]],
+    ?assertEqual([H2, H1], Offered([])).
 
 %% Clauses: TLS-10, NEG-2
 tls_10_server_without_protocols(Config) ->

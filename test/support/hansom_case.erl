@@ -45,7 +45,7 @@ deadline() -> ?DEADLINE.
 -spec cases(module()) -> [atom()].
 cases(Suite) ->
     lists:sort([Name || {Name, 1} <- Suite:module_info(exports),
-                        re:run(atom_to_list(Name), "^[a-z]+_[0-9]{2}_") =/= nomatch]).
+                        re:run(atom_to_list(Name), "^[a-z][a-z0-9]*_[0-9]{2}_") =/= nomatch]).
 
 init_suite(Config) ->
     {ok, _} = application:ensure_all_started(application()),

@@ -6,7 +6,7 @@
 %% when its standard input closes.
 -module(hansom_servers).
 
--export([nginx/0, httpbin/0, origin/0, origin/2, stop/1]).
+-export([nginx/0, httpbin/0, origin/0, origin/2, script/1, stop/1]).
 -export([find/1, missing/1, root/0]).
 
 -define(DEADLINE, 15000).
@@ -29,6 +29,7 @@
 %% @doc Starts nginx. Its ports:
 %% <ul>
 %% <li>`http', `https': TLS 1.2 and 1.3, connections stay open for as long as asked</li>
+%% <li>`http2': TLS with HTTP/2, in whichever version of HTTP the client prefers</li>
 %% <li>`tls12', `tls13': this version alone</li>
 %% <li>`mutual': only with a client certificate</li>
 %% <li>`expiring': closes a connection that is idle for 300 ms</li>
@@ -46,7 +47,7 @@ nginx() ->
     nginx(Program, Dir, 5).
 
 nginx(Program, Dir, Tries) ->
-    Names = [http, https, tls12, tls13, mutual, expiring, last],
+    Names = [http, https, http2, tls12, tls13, mutual, expiring, last],
     Ports = maps:from_list(lists:zip(Names, free_ports(length(Names)))),
     Config = filename:join(Dir, "nginx.conf"),
     ok = file:write_file(Config, nginx_config(Dir, Ports)),
@@ -95,6 +96,7 @@ nginx_config(Dir, Ports) ->
      "  ssl_protocols TLSv1.2 TLSv1.3;\n",
      Plain(http, ""),
      Tls(https, ""),
+     ["  server {\n    listen 127.0.0.1:", Port(http2), " ssl http2;\n    include ", Dir, "/locations;\n  }\n"],
      Tls(tls12, "    ssl_protocols TLSv1.2;\n"),
      Tls(tls13, "    ssl_protocols TLSv1.3;\n"),
      Tls(mutual, ["    ssl_client_certificate ", Dir, "/ca.pem;\n    ssl_verify_client on;\n"]),
@@ -146,6 +148,17 @@ origin(#{dir := Dir}, Options) ->
                 ["^https .*:([0-9]+)$", "^(ready)$"]),
     [Https, "ready"] = await_lines(Pid),
     #{pid => Pid, ports => #{https => list_to_integer(Https)}}.
+
+%% @doc Plays sections of steps to connections in turn; see native/hansom_origin/README.md. Plain TCP.
+-spec script(iodata()) -> #{pid := pid(), dir := file:filename(), ports := #{http := inet:port_number()}}.
+script(Text) ->
+    {ok, Program} = find(origin),
+    Dir = temporary_dir("script"),
+    File = filename:join(Dir, "script"),
+    ok = file:write_file(File, Text),
+    Pid = start({Program, ["script", File]}, ["^listening .*:([0-9]+)$", "^(ready)$"]),
+    [Port, "ready"] = await_lines(Pid),
+    #{pid => Pid, dir => Dir, ports => #{http => list_to_integer(Port)}}.
 
 %% @doc Tells a server to end and removes its files.
 -spec stop(#{pid := pid(), _ => _}) -> ok.

@@ -1,0 +1,317 @@
+%% @doc Flow control and patience over HTTP/2: pulled responses, bodies that wait for the peer's
+%% windows, stalled peers, more streams than allowed.
+-module(hansom_h2_flow_SUITE).
+
+-include_lib("stdlib/include/assert.hrl").
+
+-compile([export_all, nowarn_export_all]).
+
+-define(CONN, (hansom_case:conn())).
+-define(MIB, 1048576).
+
+-import(hansom_case, [state/1, is_state/2, async/1, result/1, process/0, run_in/2, kill/1, payload/1, payloads/1,
+                      body_of/1, no_message/0, wait_for/1]).
+-import(hansom_h2_case, [open/1, open/2, connect/1, get/2, get/3, post/3, with_origin/3, with_script/2,
+                         stream_next/2]).
+
+all() -> hansom_case:cases(?MODULE).
+
+suite() -> [{timetrap, {seconds, 60}}].
+
+init_per_suite(Config) -> hansom_h2_case:init_suite(Config).
+end_per_suite(Config) -> hansom_h2_case:end_suite(Config).
+init_per_testcase(Case, Config) -> hansom_case:init_case(?MODULE, Case, Config).
+end_per_testcase(_, Config) -> hansom_case:end_case(Config).
+
+deviations() ->
+    [{h2_04_requests_wait_for_their_turn, "an immediate error"},
+     {h2_16_windows_by_option, "options of hansom"}].
+
+received(Pid) ->
+    #{received := Bytes} = hansom_nif:info(Pid),
+    Bytes.
+
+%% Pulled responses
+
+%% Clauses: H2-10, ASY-2, TRAP-32
+h2_10_one_message_for_a_pull(Config) ->
+    Pid = open(#{stream_window => 65535}, Config),
+    {ok, Pid} = ?CONN:request_async(Pid, <<"GET">>, <<"/bytes/300000">>, [], <<>>, once),
+    {status, 200, <<>>} = payload(Pid),
+    {headers, _} = payload(Pid),
+    %% An exchange later all that may come without a pull would be here.
+    {ok, 200, _, _} = get(Pid, "/hello"),
+    no_message(),
+    Pulled = pull_all(Pid),
+    ?assertEqual(300000, byte_size(body_of(Pulled))),
+    no_message().
+
+pull_all(Pid) ->
+    case stream_next(Pid, Pid) of
+        done -> [done];
+        Payload -> [Payload | pull_all(Pid)]
+    end.
+
+%% The peer sends no more than the window until the first pull.
+%% Clauses: H2-10, ASY-13
+h2_10_the_window_stays_closed(Config) ->
+    Pid = open(#{stream_window => 65535}, Config),
+    {ok, Pid} = ?CONN:request_async(Pid, <<"GET">>, <<"/bytes/10000000">>, [], <<>>, once),
+    {status, 200, <<>>} = payload(Pid),
+    {headers, _} = payload(Pid),
+    wait_for(fun() -> received(Pid) >= 65535 end),
+    {ok, 200, _, _} = get(Pid, "/delay/100"),
+    ?assert(received(Pid) < 2 * 65535),
+    First = stream_next(Pid, Pid),
+    ?assert(is_binary(First)),
+    ok = ?CONN:close(Pid).
+
+%% A pull before anything is there is one credit.
+%% Clauses: H2-10, ST-2
+h2_10_early_pulls_count(Config) ->
+    Pid = open(Config),
+    {ok, Pid} = ?CONN:request_async(Pid, <<"GET">>, <<"/delay/50">>, [], <<>>, once),
+    ok = ?CONN:stream_next(Pid),
+    {status, 200, <<>>} = payload(Pid),
+    {headers, _} = payload(Pid),
+    First = payload(Pid),
+    Rest = case First of
+               done -> [];
+               _ -> pull_all(Pid)
+           end,
+    ?assertEqual(done, lists:last([First | Rest])).
+
+%% A pull is for the oldest response that comes to the caller, a bare one for the oldest of all.
+%% Clauses: H2-10, API-46
+h2_10_whose_pull_it_is(Config) ->
+    Pid = open(Config),
+    [A, B] = [process(), process()],
+    Begin = fun() ->
+                    {ok, Pid} = ?CONN:request_async(Pid, <<"GET">>, <<"/bytes/10">>, [], <<>>, once),
+                    {status, 200, <<>>} = payload(Pid),
+                    {headers, _} = payload(Pid)
+            end,
+    [run_in(Receiver, Begin) || Receiver <- [A, B]],
+    ?assertMatch(<<_:10/binary>>, run_in(B, fun() -> stream_next(Pid, Pid) end)),
+    ok = gen_statem:cast(Pid, {stream_next, B}),
+    ?assertEqual(done, run_in(B, fun() -> payload(Pid) end)),
+    run_in(A, fun hansom_case:no_message/0),
+    ok = gen_statem:cast(Pid, stream_next),
+    ?assertMatch(<<_:10/binary>>, run_in(A, fun() -> payload(Pid) end)).
+
+%% A receiver that takes nothing holds up nobody, also with all it may have in its mailbox.
+%% Clauses: H2-10, H2-3
+h2_10_slow_receivers_do_not_disturb(Config) ->
+    Pid = open(#{stream_window => ?MIB, connection_window => 2 * ?MIB, push_allowance => 65536, push_queue_limit => 1},
+               Config),
+    Receivers = [process() || _ <- lists:seq(1, 5)],
+    [{ok, Pid} = ?CONN:request_async(Pid, <<"GET">>, <<"/bytes/50000000">>, [], <<>>, true, Receiver)
+     || Receiver <- Receivers],
+    {ok, 200, _, Body} = get(Pid, "/bytes/5000000"),
+    ?assertEqual(5000000, byte_size(Body)),
+    [kill(Receiver) || Receiver <- Receivers],
+    ?assertMatch({ok, 200, _, _}, get(Pid, "/hello")).
+
+%% Bodies
+
+%% Clauses: H2-11, TRAP-30
+h2_11_bodies_larger_than_the_window(Config) ->
+    with_origin(["--stream-window", "16384", "--connection-window", "65535"], Config,
+                fun(Options) ->
+                        Pid = connect(Options),
+                        Data = binary:copy(<<"0123456789">>, 300000),
+                        {ok, 200, _, Echo} = post(Pid, "/echo", Data),
+                        ?assert(Echo =:= Data)
+                end).
+
+%% Clauses: H2-11, TRAP-30
+h2_11_timeout_of_one_request(Config) ->
+    with_origin(["--stream-window", "0"], Config,
+                fun(Options) ->
+                        Pid = connect(Options),
+                        Post = fun(More) ->
+                                       ?CONN:request(Pid, <<"POST">>, <<"/echo">>, [], <<"x">>, infinity, More)
+                               end,
+                        ?assertEqual({error, timeout}, Post([{send_timeout, 50}])),
+                        ?assertEqual({error, timeout},
+                                     ?CONN:request_async(Pid, <<"POST">>, <<"/stall">>, [], <<"x">>, true, self(),
+                                                         false, [{send_timeout, 50}])),
+                        %% The value of one request is not that of the next.
+                        Waiting = async(fun() -> Post([]) end),
+                        ?assertMatch({ok, 200, _, _}, get(Pid, "/delay/200")),
+                        ?assertEqual(connected, state(Pid)),
+                        ok = ?CONN:close(Pid),
+                        ?assertMatch({ok, {error, {closed, normal}}}, result(Waiting))
+                end).
+
+%% Clauses: H2-11, TRAP-33
+h2_11_timeout_of_the_connection(Config) ->
+    with_origin(["--stream-window", "0"], Config,
+                fun(Options) ->
+                        Pid = connect(Options#{send_timeout => 50}),
+                        ?assertEqual({error, timeout}, post(Pid, "/echo", <<"x">>)),
+                        ok = ?CONN:send_request_headers(Pid, <<"POST">>, <<"/echo">>, []),
+                        ?assertEqual({error, timeout}, ?CONN:send_body_chunk(Pid, <<"x">>)),
+                        ?assertMatch({error, _}, ?CONN:finish_send_body(Pid)),
+                        ?assertMatch({ok, 200, _, _}, get(Pid, "/hello"))
+                end).
+
+%% Clauses: H2-11, API-40
+h2_11_timeout_of_an_upload(Config) ->
+    with_origin(["--stream-window", "0"], Config,
+                fun(Options) ->
+                        Pid = connect(Options),
+                        ok = ?CONN:send_request_headers(Pid, <<"POST">>, <<"/echo">>, [], [{send_timeout, 50}]),
+                        ?assertEqual({error, timeout}, ?CONN:send_body_chunk(Pid, <<"x">>)),
+                        ?assertEqual({error, {options, {send_timeout, soon}}},
+                                     ?CONN:send_request_headers(Pid, <<"POST">>, <<"/">>, [], [{send_timeout, soon}]))
+                end).
+
+%% Clauses: H2-11
+h2_11_nonblock(Config) ->
+    with_origin(["--stream-window", "0"], Config,
+                fun(Options) ->
+                        Pid = connect(Options#{send_timeout => nonblock}),
+                        Body = binary:copy(<<"x">>, 2 * ?MIB),
+                        ?assertEqual({error, send_buffer_full}, post(Pid, "/echo", Body)),
+                        ok = ?CONN:send_request_headers(Pid, <<"POST">>, <<"/echo">>, []),
+                        ?assertEqual(ok, ?CONN:send_body_chunk(Pid, Body)),
+                        ?assertEqual({error, send_buffer_full}, ?CONN:send_body_chunk(Pid, <<"y">>))
+                end).
+
+%% Clauses: H2-12, TRAP-25
+h2_12_blocked_senders_are_released(_) ->
+    Script = fun(Frame) ->
+                     ["h2-preface", "expect-frame headers 1", "expect-frame data 1", Frame, "expect-eof"]
+             end,
+    Body = binary:copy(<<"x">>, 4 * ?MIB),
+    Blocked = fun(Options) ->
+                      Pid = connect(Options),
+                      ok = ?CONN:send_request_headers(Pid, <<"POST">>, <<"/">>, []),
+                      Answer = ?CONN:send_body_chunk(Pid, Body),
+                      {Pid, Answer}
+              end,
+    with_script(Script("frame rst_stream 0 1 \"\\x00\\x00\\x00\\x08\""),
+                fun(Options) ->
+                        {Pid, Answer} = Blocked(Options),
+                        ?assertEqual({error, stream_reset}, Answer),
+                        ?assertEqual(connected, state(Pid))
+                end),
+    with_script(Script("close"),
+                fun(Options) ->
+                        {Pid, Answer} = Blocked(Options),
+                        ?assertMatch({error, {closed, _}}, Answer),
+                        is_state(Pid, closed)
+                end).
+
+%% The peer answers without reading the rest, which is then of no use.
+%% Clauses: H2-12, TRAP-26
+h2_12_answered_early(Config) ->
+    Pid = open(Config),
+    ok = ?CONN:send_request_headers(Pid, <<"POST">>, <<"/hello">>, []),
+    ok = ?CONN:send_body_chunk(Pid, <<"x">>),
+    {ok, 200, _, Pid} = ?CONN:start_response(Pid),
+    ?assertEqual({ok, <<"Hello, world!\n">>}, ?CONN:body(Pid)).
+
+%% Patience
+
+%% Clauses: ST-8, TRAP-15, TRAP-16
+st_08_stalled_responses(Config) ->
+    Pid = open(#{recv_timeout => 100}, Config),
+    ?assertEqual({error, timeout}, get(Pid, "/stall")),
+    ?assertEqual({error, timeout}, get(Pid, "/stall/head")),
+    %% Progress counts, not the whole time.
+    ?assertMatch({ok, 200, _, <<_:10/binary>>}, get(Pid, "/drip?bytes=10&interval_ms=40")),
+    ?assertEqual({error, timeout}, get(Pid, "/stall", [{recv_timeout, 10}])),
+    ?assertEqual(connected, state(Pid)).
+
+%% Clauses: TRAP-16, ST-8
+st_08_the_stream_is_reset(_) ->
+    with_script(["h2-preface", "expect-frame headers 1", "expect-frame rst_stream 1 \"\\x00\\x00\\x00\\x08\"",
+                 "expect-frame headers 3", "fields headers end_headers|end_stream 3 \":status: 204\"", "expect-eof"],
+                fun(Options) ->
+                        Pid = connect(Options#{recv_timeout => 100}),
+                        ?assertEqual({error, timeout}, get(Pid, "/")),
+                        ?assertMatch({ok, 204, _, <<>>}, get(Pid, "/"))
+                end).
+
+%% A caller that gives up gets no message later.
+%% Clauses: ST-26, API-34
+st_26_abandoned_requests(Config) ->
+    Pid = open(Config),
+    ?assertExit({timeout, {gen_statem, call, _}},
+                ?CONN:request(Pid, <<"GET">>, <<"/delay/100">>, [], <<>>, 10)),
+    ?assertMatch({ok, 200, _, _}, get(Pid, "/delay/200")),
+    no_message().
+
+%% Streams of a killed caller are reset.
+%% Clauses: ST-26, TRAP-16
+st_26_killed_callers(_) ->
+    with_script(["h2-preface", "expect-frame headers 1", "expect-frame rst_stream 1 \"\\x00\\x00\\x00\\x08\"",
+                 "close"],
+                fun(Options) ->
+                        Pid = connect(Options),
+                        {Caller, _} = async(fun() -> get(Pid, "/", [{recv_timeout, infinity}]) end),
+                        wait_for(fun() -> maps:get(requests, hansom_nif:info(Pid)) =:= 1 end),
+                        kill(Caller),
+                        %% The peer closes when it has been told.
+                        is_state(Pid, closed)
+                end).
+
+%% Limits of the peer
+
+%% Clauses: H2-4
+h2_04_requests_wait_for_their_turn(Config) ->
+    with_origin(["--max-streams", "2"], Config,
+                fun(Options) ->
+                        Pid = connect(Options),
+                        Handles = [async(fun() -> get(Pid, "/delay/20") end) || _ <- lists:seq(1, 10)],
+                        [?assertMatch({ok, {ok, 200, _, _}}, result(Handle)) || Handle <- Handles],
+                        %% Waiting is bounded too.
+                        [{ok, Pid} = ?CONN:request_async(Pid, <<"GET">>, <<"/stall">>, [], <<>>, true)
+                         || _ <- [1, 2]],
+                        ?assertEqual({error, timeout}, get(Pid, "/hello", [{recv_timeout, 50}])),
+                        ok = ?CONN:close(Pid)
+                end).
+
+%% Clauses: H2-4
+h2_04_immediate_error(Config) ->
+    with_origin(["--max-streams", "1"], Config,
+                fun(Options) ->
+                        Pid = connect(Options#{max_streams => error}),
+                        {ok, Pid} = ?CONN:request_async(Pid, <<"GET">>, <<"/stall">>, [], <<>>, true),
+                        ?assertEqual({error, max_streams_exceeded}, get(Pid, "/hello")),
+                        ?assertEqual({error, max_streams_exceeded},
+                                     ?CONN:request_async(Pid, <<"GET">>, <<"/hello">>, [], <<>>, true)),
+                        ?assertEqual(connected, state(Pid)),
+                        ok = ?CONN:close(Pid)
+                end).
+
+%% Clauses: H2-4
+h2_04_heads_larger_than_accepted(_) ->
+    with_script(["expect 24", "expect-frame settings", "frame settings 0 0 \"\\x00\\x06\\x00\\x00\\x04\\x00\"",
+                 "frame settings ack 0 \"\"", "expect-eof"],
+                fun(Options) ->
+                        Pid = connect(Options),
+                        Large = [{<<"x">>, binary:copy(<<"y">>, 1024)}],
+                        ?assertEqual({error, header_list_too_large},
+                                     ?CONN:request(Pid, <<"GET">>, <<"/">>, Large, <<>>)),
+                        ?assertEqual(connected, state(Pid))
+                end).
+
+%% Clauses: H2-16
+h2_16_windows_by_option(_) ->
+    %% INITIAL_WINDOW_SIZE among the first SETTINGS.
+    with_script(["expect 24", "expect-frame settings", "frame settings 0 0 \"\"", "frame settings ack 0 \"\"",
+                 "expect-frame headers 1", "fields headers end_headers 1 \":status: 200\"",
+                 "frame data 0 1 \"x\"*16384", "frame data 0 1 \"x\"*16384", "frame data 0 1 \"x\"*16384",
+                 "frame data end_stream 1 \"x\"*16383", "expect-eof"],
+                fun(Options) ->
+                        Pid = connect(Options#{stream_window => 65535}),
+                        {ok, 200, _, Body} = get(Pid, "/"),
+                        ?assertEqual(65535, byte_size(Body))
+                end),
+    [?assertMatch({error, {options, {Key, Value}}}, ?CONN:start_link(#{host => "h.example", Key => Value}))
+     || {Key, Value} <- [{stream_window, -1}, {stream_window, 1 bsl 31}, {connection_window, 65534},
+                         {max_streams, none}, {ping_interval, -1}, {ping_timeout, x}, {drain_on_goaway, 1},
+                         {trailers, yes}]].
