@@ -43,7 +43,8 @@ init_per_testcase(_, Config) ->
 end_per_testcase(_, Config) ->
     hansom_node:stop(proplists:get_value(peer, Config)).
 
-%% Runs loads: functions of the target.
+%% Runs loads, functions of the target. They make what is large themselves, in the node where they
+%% run: the way there is slow.
 is_quick(Config, Loads) ->
     Target = proplists:get_value(target, Config),
     Peer = proplists:get_value(peer, Config),
@@ -170,38 +171,41 @@ many_request_fields(Config) ->
 
 %% Clauses: VM-7
 long_request_fields(Config) ->
-    Long = lists:duplicate(?MIB, $x),
     [is_quick(Config, with_connection(fun(Pid) ->
+         {Path, Fields} = Make(lists:duplicate(?MIB, $x)),
          %% The server does not take it.
          Answer = hansom_conn:request(Pid, <<"GET">>, Path, Fields, <<>>),
          ?assert(element(1, Answer) =:= error orelse element(2, Answer) >= 400)
      end))
-     || {Path, Fields} <- [{"/", [{"x", Long}]}, {"/", [{<<"x">>, list_to_binary(Long)}]},
-                           {"/", [{<<"x">>, {<<"y">>, [{<<"z">>, Long}]}}]},
-                           {"/", [{"x", lists:duplicate(3000, $x)} || _ <- lists:seq(1, 300)]},
-                           {["/", Long], []}]],
+     || Make <- [fun(Long) -> {"/", [{"x", Long}]} end,
+                 fun(Long) -> {"/", [{<<"x">>, list_to_binary(Long)}]} end,
+                 fun(Long) -> {"/", [{<<"x">>, {<<"y">>, [{<<"z">>, Long}]}}]} end,
+                 fun(_) -> {"/", lists:duplicate(300, {"x", lists:duplicate(3000, $x)})} end,
+                 fun(Long) -> {["/", Long], []} end]],
     ok.
 
 %% Clauses: VM-7
 large_request_body(Config) ->
-    Piece = binary:copy(<<"x">>, 100),
     [is_quick(Config, with_connection(fun(Pid) ->
-         {ok, 200, _} = hansom_conn:request(Pid, <<"POST">>, <<"/upload">>, [], Body),
+         {ok, 200, _} = hansom_conn:request(Pid, <<"POST">>, <<"/upload">>, [], Make()),
          {ok, _} = hansom_conn:body(Pid)
      end))
-     || Body <- [binary:copy(<<"x">>, 10 * ?MIB), lists:duplicate(100000, Piece), lists:duplicate(?MIB, $x)]],
+     || Make <- [fun() -> binary:copy(<<"x">>, 10 * ?MIB) end,
+                 fun() -> lists:duplicate(100000, binary:copy(<<"x">>, 100)) end,
+                 fun() -> lists:duplicate(?MIB, $x) end]],
     ok.
 
 %% Clauses: VM-7
 large_pieces(Config) ->
     [is_quick(Config, with_connection(fun(Pid) ->
          ok = hansom_conn:send_request_headers(Pid, <<"POST">>, <<"/upload">>, [{"Host", "origin"}]),
-         ok = hansom_conn:send_body_chunk(Pid, Piece),
+         ok = hansom_conn:send_body_chunk(Pid, Make()),
          ok = hansom_conn:finish_send_body(Pid),
          {ok, 200, _, Pid} = hansom_conn:start_response(Pid),
          {ok, _} = hansom_conn:body(Pid)
      end))
-     || Piece <- [binary:copy(<<"x">>, 10 * ?MIB), lists:duplicate(10000, <<"a piece">>)]],
+     || Make <- [fun() -> binary:copy(<<"x">>, 10 * ?MIB) end,
+                 fun() -> lists:duplicate(10000, <<"a piece">>) end]],
     ok.
 
 %% Clauses: VM-7
