@@ -104,6 +104,14 @@ terminate(Reason, _State, _Data) ->
     end,
     relay_rest().
 
+%% The engine tells receivers of its end as it is stopped, but may not have come to this one.
+close_stream() ->
+    Ref = make_ref(),
+    case hansom_nif:call(self(), Ref, close) of
+        wait -> receive {Ref, _} -> ok after ?SHUTDOWN_TIMEOUT -> ok end;
+        _ -> ok
+    end.
+
 %% The last message for a receiver on another node may be behind what made this process stop.
 relay_rest() ->
     receive
@@ -229,10 +237,8 @@ handle_event(state_timeout, grace, closed, _Data) ->
 handle_event(info, {'DOWN', Monitor, process, _, _}, _State, #data{owner_monitor = Monitor}) ->
     {stop, normal};
 handle_event(info, {'DOWN', Monitor, process, _, _}, _State, #data{runtime_monitor = Monitor}) ->
-    %% The engine tells receivers of its end as it is stopped, but may not have come to this one.
-    Ref = make_ref(),
-    _ = case hansom_nif:call(self(), Ref, close) of
-        wait -> receive {Ref, _} -> ok after ?SHUTDOWN_TIMEOUT -> ok end;
+    case engine_state() of
+        State when State =:= streaming; State =:= streaming_once -> close_stream();
         _ -> ok
     end,
     {stop, normal};

@@ -34,7 +34,7 @@ call(Pid, Operation, Timeout, Gone) ->
               hansom_request:options(), timeout()) -> term().
 request(Pid, Method, Path, Headers, Body, Options, Timeout) ->
     Ref = make_ref(),
-    Submitted = case hansom_request:is_large(Headers) of
+    Submitted = case hansom_request:is_large(Path, Headers) of
         false -> hansom_nif:request(Pid, Ref, Method, Path, Headers, Body, Options);
         true -> hansom_nif:request_dirty(Pid, Ref, Method, Path, Headers, Body, Options)
     end,
@@ -61,7 +61,7 @@ request(Pid, Method, Path, Headers, Body, Options, Timeout) ->
                     hansom_request:options(), {pid(), true | once, boolean()}, list()) -> term().
 request_async(Pid, Method, Path, Headers, Body, Options, Delivery, ReqOpts) ->
     Ref = make_ref(),
-    Submitted = case hansom_request:is_large(Headers) of
+    Submitted = case hansom_request:is_large(Path, Headers) of
         false -> hansom_nif:request_async(Pid, Ref, Method, Path, Headers, Body, Options, Delivery);
         true -> hansom_nif:request_async_dirty(Pid, Ref, Method, Path, Headers, Body, Options, Delivery)
     end,

@@ -58,9 +58,9 @@ runtime_stop(_Runtime, _Ref, _DeadlineMs) -> not_loaded().
 -spec open(map()) -> ok | {error, not_running | already_open | {options, term()}}.
 open(_Config) -> not_loaded().
 
-%% Ends the connection of the calling process, which is about to terminate: `{Ref, ok}' comes when
-%% the socket is closed and everybody who waited was told.
--spec shutdown(pid(), reference(), Reason :: term()) -> wait | noproc.
+%% Ends the connection of the calling process, which is about to terminate. After `wait',
+%% `{Ref, ok}' comes when the socket is closed.
+-spec shutdown(pid(), reference(), Reason :: term()) -> ok | wait | noproc.
 shutdown(_Pid, _Ref, _Reason) -> not_loaded().
 
 -spec state(pid()) ->

@@ -145,13 +145,13 @@ request(Method, Path, Body, ReqOpts, From, Make) ->
     end.
 
 submit_request(Ref, Method, Path, Headers, Content, Options) ->
-    case hansom_request:is_large(Headers) of
+    case hansom_request:is_large(Path, Headers) of
         false -> hansom_nif:request(self(), Ref, Method, Path, Headers, Content, Options);
         true -> hansom_nif:request_dirty(self(), Ref, Method, Path, Headers, Content, Options)
     end.
 
 submit_async(Ref, Method, Path, Headers, Content, Options, Delivery) ->
-    case hansom_request:is_large(Headers) of
+    case hansom_request:is_large(Path, Headers) of
         false ->
             hansom_nif:request_async(self(), Ref, Method, Path, Headers, Content, Options, Delivery);
         true ->
@@ -160,7 +160,7 @@ submit_async(Ref, Method, Path, Headers, Content, Options, Delivery) ->
     end.
 
 submit_headers(Ref, Method, Path, Headers, Options, Sender) ->
-    case hansom_request:is_large(Headers) of
+    case hansom_request:is_large(Path, Headers) of
         false ->
             hansom_nif:send_request_headers(self(), Ref, Method, Path, Headers, Options, Sender);
         true ->

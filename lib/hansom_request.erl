@@ -2,7 +2,7 @@
 -module(hansom_request).
 
 -export([head/2, content/1, bytes/1, options/1, to_list/1, with_inform/1, without_inform/1, mode/1,
-         is_large/1]).
+         is_large/2]).
 -export_type([options/0, content/0]).
 
 -type options() :: default
@@ -11,9 +11,11 @@
                     Trailers :: boolean(), Interim :: boolean()}.
 -type content() :: binary() | stream | [].
 
-%% A header list this long takes the NIF too long (about 0.2 us a field) for a scheduler that
-%% others wait for, so it is read on a dirty one.
--define(MANY_FIELDS, 500).
+%% A head may take the NIF too long for a scheduler that others wait for; it is then read
+%% on a dirty one. This is what may be read at once, in elements of a list, of about 9 ns each;
+%% a field takes as long as 20 of them, 8 bytes of a binary as long as one.
+-define(READ_AT_ONCE, 20000).
+-define(FIELD, 20).
 
 %% Method and target as binaries. Bytes that could end the request line are refused: a
 %% caller that builds targets from foreign input must not be able to smuggle in headers
@@ -133,8 +135,25 @@ mode(true) -> ok;
 mode(once) -> ok;
 mode(Mode) -> {error, {badarg, {async, Mode}}}.
 
-%% Whether the header list is to be read on a dirty scheduler. What is no list is refused by
-%% the engine.
--spec is_large(term()) -> boolean().
-is_large(Headers) when length(Headers) > ?MANY_FIELDS -> true;
-is_large(_Headers) -> false.
+%% Whether the head is to be read on a dirty scheduler. What is no header list is refused by the
+%% engine.
+-spec is_large(binary(), term()) -> boolean().
+is_large(Path, Headers) ->
+    exceeds(Headers, ?READ_AT_ONCE - (byte_size(Path) bsr 3)).
+
+exceeds(_, Left) when Left < 0 ->
+    true;
+exceeds([{Name, Value} | Rest], Left) when is_binary(Name), is_binary(Value) ->
+    exceeds(Rest, Left - ?FIELD - (byte_size(Value) bsr 3));
+exceeds([{Name, Value} | Rest], Left) ->
+    exceeds(Rest, Left - ?FIELD - elements(Name) - elements(Value));
+exceeds(_, _) ->
+    false.
+
+elements(Text) when length(Text) >= 0 -> length(Text);
+elements({Value, Params}) when length(Params) >= 0 ->
+    lists:foldl(fun({K, V}, Sum) -> Sum + ?FIELD + elements(K) + elements(V);
+                   (Param, Sum) -> Sum + ?FIELD + elements(Param)
+                end, elements(Value), Params);
+elements(Text) when is_binary(Text) -> byte_size(Text) bsr 3;
+elements(_) -> 0.

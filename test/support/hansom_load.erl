@@ -160,10 +160,12 @@ worker(Kind, Target, Begun, Stop) ->
     lists:foreach(fun unlink/1, Links),
     exit({outcome, Outcome}).
 
-%% Whatever is in the mailbox now came uncalled, except that connections ended.
+%% Whatever is in the mailbox now came uncalled, except that connections ended and what the
+%% worker's own function sent before an exchange failed.
 left_over(Ending) ->
     receive
         {'EXIT', Pid, _} when is_pid(Pid) -> left_over(Ending);
+        {informed, _, _} -> left_over(Ending);
         Message -> {exit, {stray_messages, Message, Ending}}
     after 0 ->
         Ending

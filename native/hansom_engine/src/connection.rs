@@ -101,10 +101,14 @@ impl<H: Host> Connection<H> {
 
     /// Closes for good, now. Waits for the lock, so it is not for threads that must not wait.
     pub fn shut_down(&self, sink: &mut dyn Sink<H>) {
-        let shared = &*self.shared;
-        let mut cx = Context::from_waker(Waker::noop());
-        shared.lock().apply(Command::Shutdown, &mut cx, sink, &shared.status);
-        shared.wake();
+        self.shared.end(self.shared.lock(), sink);
+    }
+
+    /// Closes for good, now, if the lock is free; `false` if it is not.
+    pub fn try_shut_down(&self, sink: &mut dyn Sink<H>) -> bool {
+        let Some(core) = self.shared.try_lock() else { return false };
+        self.shared.end(core, sink);
+        true
     }
 
     /// Figures for people. What is buffered is left at 0 while the connection is busy.
@@ -116,6 +120,13 @@ impl<H: Host> Connection<H> {
 }
 
 impl<H: Host> Shared<H> {
+    fn end(&self, mut core: MutexGuard<'_, Core<H>>, sink: &mut dyn Sink<H>) {
+        let mut cx = Context::from_waker(Waker::noop());
+        core.apply(Command::Shutdown, &mut cx, sink, &self.status);
+        drop(core);
+        self.wake();
+    }
+
     fn enqueue(&self, command: Command<H>) {
         // The receiver lives as long as the sender, so this cannot fail.
         let _ = self.commands.send(Box::new(command));

@@ -215,14 +215,17 @@ fn protocol<'a>(env: Env<'a>, pid: Term<'a>) -> Term<'a> {
     }
 }
 
-/// `shutdown(Pid, Ref, Reason) -> wait | noproc`; `{Ref, ok}` follows when the socket is closed
-/// and everybody who waited has been told.
+/// `shutdown(Pid, Ref, Reason) -> ok | wait | noproc`; after `wait`, `{Ref, ok}` follows when the
+/// socket is closed. Everybody who waits is told by the reaper.
 #[rustler::nif]
 fn shutdown<'a>(env: Env<'a>, pid: Term<'a>, reference: Term<'a>, reason: Term<'a>) -> Term<'a> {
     let Some(handle) = conn::close(env, pid) else {
         return atoms::noproc().to_term(env);
     };
     handle.fate.seal(reason);
+    if handle.connection.try_shut_down(&mut CallSink::of_cast(env, handle.pid)) {
+        return atoms::ok().to_term(env);
+    }
     let caller = Caller::new(env.pid(), reference, &handle.fate);
     reaper::push(Job::ShutDown(handle, Some(caller)));
     atoms::wait().to_term(env)

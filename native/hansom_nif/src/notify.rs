@@ -348,8 +348,19 @@ impl<'a> CallSink<'a> {
     }
 }
 
+/// Building a term of so many header fields takes some 50 us.
+const MANY_FIELDS: usize = 1000;
+
+/// Only of answers for which nobody's wait expires: this one can no longer be cancelled.
+fn is_long(answer: &Answer<Beam>) -> bool {
+    matches!(answer, Answer::Headers(Some(headers)) if headers.len() > MANY_FIELDS)
+}
+
 impl Sink<Beam> for CallSink<'_> {
     fn reply(&mut self, caller: Caller, answer: Answer<Beam>) {
+        if is_long(&answer) {
+            return reaper::push(Job::Answer(caller, answer));
+        }
         let answer = encode::answer(self.env, answer);
         if self.is_own(&caller) && !self.informed {
             self.answer = Some(answer);

@@ -1,5 +1,5 @@
-//! The thread that does what a scheduler thread must not: take connections apart, and send what
-//! destructors leave unsaid.
+//! The thread that does what a scheduler thread must not: take connections apart, send what
+//! destructors leave unsaid, and build long answers.
 //!
 //! Whoever queues a job never waits. The thread is started with the first runtime and then stays:
 //! destructors run whenever the VM collects garbage, also while no runtime exists.
@@ -10,12 +10,12 @@ use std::time::Duration;
 use std::{io, mem, thread};
 
 use crossbeam_channel::{Receiver as Queue, Sender, unbounded};
-use hansom_engine::Command;
+use hansom_engine::{Answer, Command};
 use tokio::runtime::Runtime;
 
-use crate::atoms;
 use crate::conn::ConnHandle;
-use crate::notify::{Caller, Receiver, TaskSink};
+use crate::notify::{Beam, Caller, Receiver, TaskSink};
+use crate::{atoms, encode};
 
 /// The queue has no bound of its own: there are never more jobs than there are callers,
 /// connections and users.
@@ -25,6 +25,8 @@ static JOBS: OnceLock<Sender<Job>> = OnceLock::new();
 pub(crate) enum Job {
     /// Tell a caller that its answer will not come.
     Unanswered(Caller),
+    /// Give a caller an answer that takes long to build.
+    Answer(Caller, Answer<Beam>),
     /// Close a connection for good, then answer `ok`.
     ShutDown(ConnHandle, Option<Caller>),
     /// Tell a connection that one of its users died.
@@ -66,6 +68,7 @@ fn run(jobs: &Queue<Job>) {
 fn perform(job: Job) {
     match job {
         Job::Unanswered(caller) => drop(caller),
+        Job::Answer(caller, answer) => caller.answer(|env| encode::answer(env, answer)),
         Job::ShutDown(handle, caller) => {
             // Death without a reason given is a kill.
             handle.fate.seal(atoms::killed());

@@ -1,0 +1,277 @@
+%% @doc No native function keeps a scheduler: each call, whatever it is given, takes less than a
+%% millisecond.
+%%
+%% Every call of `hansom_nif' made while a case runs is timed by call tracing. (`long_schedule' of
+%% `erlang:system_monitor/2' tells where a process was scheduled in and out, but not which function
+%% took the time in between.) The clock goes on when the operating system takes the processor
+%% away, which on a busy machine happens for milliseconds. So a load in which a call was slow runs
+%% again, and fails if a call of the same function was slow each time: one that needs the time
+%% needs it each time.
+-module(hansom_nif_time_SUITE).
+
+-include_lib("stdlib/include/assert.hrl").
+
+-compile([export_all, nowarn_export_all]).
+
+-import(hansom_node, [call/2, call/4]).
+
+%% Microseconds.
+-define(LIMIT, 1000).
+-define(TIMES, 10).
+-define(MIB, (1 bsl 20)).
+
+all() ->
+    [calls_are_timed, small_exchanges, large_response_head, many_response_fields, many_request_fields,
+     long_request_fields, large_request_body, large_pieces, large_response_body, streamed_body, pushed_body,
+     pulled_body, many_authorities, many_connections].
+
+suite() -> [{timetrap, {seconds, 90}}].
+
+init_per_suite(Config) ->
+    Origin = #{ports := #{http := Http, https := Https}, cacerts := Roots} = hansom_servers:origin(),
+    Target = #{http => Http, https => Https, silent => 0, cacerts => Roots},
+    [{origin, Origin}, {target, Target} | Config].
+
+end_per_suite(Config) ->
+    hansom_servers:stop(proplists:get_value(origin, Config)).
+
+init_per_testcase(_, Config) ->
+    Peer = hansom_node:start([]),
+    {ok, _} = call(Peer, application, ensure_all_started, [hansom]),
+    [{peer, Peer} | Config].
+
+end_per_testcase(_, Config) ->
+    hansom_node:stop(proplists:get_value(peer, Config)).
+
+%% Runs loads, functions of the target. They make what is large themselves, in the node where they
+%% run: the way there is slow.
+is_quick(Config, Loads) ->
+    Target = proplists:get_value(target, Config),
+    Peer = proplists:get_value(peer, Config),
+    [begin
+         Runs = call(Peer, fun() -> runs(Load, Target, ?TIMES) end),
+         ct:log("microseconds: ~p", [Runs]),
+         %% Something was timed, and the last run was quick.
+         ?assertMatch([#{call := _} | _], Runs),
+         ?assertEqual([], always_slow(Runs))
+     end
+     || Load <- Loads],
+    ok.
+
+%% The slowest calls of each run, the last run first.
+runs(Load, Target, Times) ->
+    runs(Load, Target, Times, []).
+
+runs(_Load, _Target, 0, Runs) ->
+    Runs;
+runs(Load, Target, Times, Runs) ->
+    Now = [slowest(Load, Target) | Runs],
+    case always_slow(Now) of
+        [] -> Now;
+        _ -> runs(Load, Target, Times - 1, Now)
+    end.
+
+always_slow(Runs) ->
+    [Function || Function <- maps:keys(hd(Runs)),
+                 lists:all(fun(Run) -> maps:get(Function, Run, 0) > ?LIMIT end, Runs)].
+
+%% The longest call of each function, in microseconds, while Load runs.
+slowest(Load, Target) ->
+    Tracer = spawn_link(fun() -> trace(#{}, #{}) end),
+    _ = erlang:trace_pattern({hansom_nif, '_', '_'}, [{'_', [], [{return_trace}]}], [local]),
+    _ = erlang:trace(all, true, [call, arity, monotonic_timestamp, {tracer, Tracer}]),
+    Load(Target),
+    _ = erlang:trace(all, false, [call, arity, monotonic_timestamp]),
+    Delivered = erlang:trace_delivered(all),
+    receive {trace_delivered, all, Delivered} -> ok end,
+    Tracer ! {self(), slowest},
+    receive {Tracer, Slowest} -> Slowest end.
+
+trace(Begun, Slowest) ->
+    receive
+        {trace_ts, Pid, call, {hansom_nif, Function, _}, Time} ->
+            trace(Begun#{Pid => {Function, Time}}, Slowest);
+        {trace_ts, Pid, return_from, {hansom_nif, Function, _}, _, Time} ->
+            #{Pid := {Function, Began}} = Begun,
+            Took = erlang:convert_time_unit(Time - Began, native, microsecond),
+            trace(maps:remove(Pid, Begun),
+                  case is_dirty(Function) of
+                      true -> Slowest;
+                      false -> maps:update_with(Function, fun(Before) -> max(Before, Took) end, Took, Slowest)
+                  end);
+        {From, slowest} ->
+            From ! {self(), Slowest}
+    end.
+
+%% These have schedulers of their own, which they may keep.
+is_dirty(Function) ->
+    lists:member(Function, [request_dirty, request_async_dirty, send_request_headers_dirty, stats, runtime_start]).
+
+%% Loads that use a connection, without and with TLS.
+with_connection(Use) ->
+    [fun(Target) ->
+             Pid = hansom_load:open(Transport, Target),
+             Use(Pid),
+             ok = hansom_conn:stop(Pid)
+     end
+     || Transport <- [http, https]].
+
+get(Pid, Path) -> hansom_conn:request(Pid, <<"GET">>, Path, [], <<>>).
+
+%% That the measure measures: a load whose calls are known.
+%%
+%% Clauses: VM-7
+calls_are_timed(Config) ->
+    #{call := Call, state := State} =
+        call(proplists:get_value(peer, Config), fun() ->
+            slowest(fun(_) ->
+                            noproc = hansom_nif:state(self()),
+                            noproc = hansom_nif:call(self(), make_ref(), peername)
+                    end, target)
+        end),
+    ?assert(is_integer(Call) andalso is_integer(State)).
+
+%% Clauses: VM-7
+small_exchanges(Config) ->
+    is_quick(Config, with_connection(fun(Pid) ->
+        [ok = hansom_load:exchange(Kind, Pid) || Kind <- [sync, async, once, upload, relay], _ <- lists:seq(1, 50)],
+        [_ = Function(Pid) || Function <- [fun hansom_conn:peername/1, fun hansom_conn:sockname/1,
+                                           fun hansom_conn:peercert/1, fun hansom_conn:is_ready/1,
+                                           fun hansom_conn:verify_socket/1, fun hansom:info/1,
+                                           fun hansom_conn:checkin_info/1, fun hansom_conn:close/1]]
+    end)).
+
+%% Clauses: VM-7
+large_response_head(Config) ->
+    is_quick(Config, with_connection(fun(Pid) ->
+        {ok, 200, _} = get(Pid, <<"/headers-size/1000000">>),
+        [_ | _] = hansom_conn:response_headers(Pid),
+        {ok, _} = hansom_conn:body(Pid),
+        {ok, Pid} = hansom_conn:request_async(Pid, <<"GET">>, <<"/headers-size/1000000">>, [], <<>>, true),
+        done = lists:last(hansom_case:payloads(Pid))
+    end)).
+
+%% Clauses: VM-7
+many_response_fields(Config) ->
+    is_quick(Config, with_connection(fun(Pid) ->
+        {ok, 200, Fields} = get(Pid, <<"/headers-count/9900">>),
+        Fields = hansom_conn:response_headers(Pid),
+        {ok, _} = hansom_conn:body(Pid)
+    end)).
+
+%% Clauses: VM-7
+many_request_fields(Config) ->
+    [is_quick(Config, with_connection(fun(Pid) ->
+         {ok, 431, _} = hansom_conn:request(Pid, <<"GET">>, <<"/">>, Fields, <<>>),
+         {ok, _} = hansom_conn:body(Pid)
+     end))
+     || Count <- [400, 1000, 5000], Value <- [<<"binary">>, "a string of some length", 12345, atom],
+        Fields <- [[{"x-field-" ++ integer_to_list(N), Value} || N <- lists:seq(1, Count)]]],
+    ok.
+
+%% Clauses: VM-7
+long_request_fields(Config) ->
+    [is_quick(Config, with_connection(fun(Pid) ->
+         {Path, Fields} = Make(lists:duplicate(?MIB, $x)),
+         %% The server does not take it.
+         Answer = hansom_conn:request(Pid, <<"GET">>, Path, Fields, <<>>),
+         ?assert(element(1, Answer) =:= error orelse element(2, Answer) >= 400)
+     end))
+     || Make <- [fun(Long) -> {"/", [{"x", Long}]} end,
+                 fun(Long) -> {"/", [{<<"x">>, list_to_binary(Long)}]} end,
+                 fun(Long) -> {"/", [{<<"x">>, {<<"y">>, [{<<"z">>, Long}]}}]} end,
+                 fun(_) -> {"/", lists:duplicate(300, {"x", lists:duplicate(3000, $x)})} end,
+                 fun(Long) -> {["/", Long], []} end]],
+    ok.
+
+%% Clauses: VM-7
+large_request_body(Config) ->
+    [is_quick(Config, with_connection(fun(Pid) ->
+         {ok, 200, _} = hansom_conn:request(Pid, <<"POST">>, <<"/upload">>, [], Make()),
+         {ok, _} = hansom_conn:body(Pid)
+     end))
+     || Make <- [fun() -> binary:copy(<<"x">>, 10 * ?MIB) end,
+                 fun() -> lists:duplicate(100000, binary:copy(<<"x">>, 100)) end,
+                 fun() -> lists:duplicate(?MIB, $x) end]],
+    ok.
+
+%% Clauses: VM-7
+large_pieces(Config) ->
+    [is_quick(Config, with_connection(fun(Pid) ->
+         ok = hansom_conn:send_request_headers(Pid, <<"POST">>, <<"/upload">>, [{"Host", "origin"}]),
+         ok = hansom_conn:send_body_chunk(Pid, Make()),
+         ok = hansom_conn:finish_send_body(Pid),
+         {ok, 200, _, Pid} = hansom_conn:start_response(Pid),
+         {ok, _} = hansom_conn:body(Pid)
+     end))
+     || Make <- [fun() -> binary:copy(<<"x">>, 10 * ?MIB) end,
+                 fun() -> lists:duplicate(10000, <<"a piece">>) end]],
+    ok.
+
+%% Clauses: VM-7
+large_response_body(Config) ->
+    [is_quick(Config, with_connection(fun(Pid) ->
+         {ok, 200, _} = get(Pid, Path),
+         %% The body may be there before it is asked for.
+         hansom_case:hold(Pause),
+         {ok, _} = hansom_conn:body(Pid)
+     end))
+     || Path <- [<<"/bytes/10000000">>, <<"/chunks/1000/10000">>, <<"/bytes/60000">>], Pause <- [0, 20]],
+    ok.
+
+%% Clauses: VM-7
+streamed_body(Config) ->
+    is_quick(Config, with_connection(fun(Pid) ->
+        {ok, 200, _} = get(Pid, <<"/bytes/20000000">>),
+        20000000 = streamed(Pid, 0)
+    end)).
+
+streamed(Pid, Size) ->
+    case hansom_conn:stream_body(Pid) of
+        {ok, Piece} -> streamed(Pid, Size + byte_size(Piece));
+        done -> Size
+    end.
+
+%% Clauses: VM-7
+pushed_body(Config) ->
+    is_quick(Config, with_connection(fun(Pid) ->
+        {ok, Pid} = hansom_conn:request_async(Pid, <<"GET">>, <<"/bytes/104857600">>, [], <<>>, true),
+        104857600 = received(Pid, fun() -> ok end, 0)
+    end)).
+
+%% Clauses: VM-7
+pulled_body(Config) ->
+    is_quick(Config, with_connection(fun(Pid) ->
+        {ok, Pid} = hansom_conn:request_async(Pid, <<"GET">>, <<"/bytes/20000000">>, [], <<>>, once),
+        20000000 = received(Pid, fun() -> hansom_conn:stream_next(Pid) end, 0)
+    end)).
+
+received(Pid, Pull, Size) ->
+    Pull(),
+    case hansom_case:payload(Pid) of
+        done -> Size;
+        Piece when is_binary(Piece) -> received(Pid, Pull, Size + byte_size(Piece));
+        {headers, _} -> received(Pid, Pull, Size);
+        {status, 200, _} -> received(Pid, Pull, Size)
+    end.
+
+%% Clauses: VM-7
+many_authorities(Config) ->
+    is_quick(Config, [fun(#{https := Port, cacerts := [Root]}) ->
+        {ok, Pid} = hansom_conn:start_link(#{host => "127.0.0.1", port => Port, transport => hackney_ssl,
+                                             ssl_options => [{cacerts, lists:duplicate(1000, Root)}]}),
+        ok = hansom_conn:connect(Pid),
+        ok = hansom_conn:stop(Pid)
+    end]).
+
+%% Clauses: VM-7
+many_connections(Config) ->
+    is_quick(Config, [fun(#{http := Port}) ->
+        Pids = [begin
+                    {ok, Pid} = hansom_conn:start_link(#{host => "127.0.0.1", port => Port}),
+                    Pid
+                end
+                || _ <- lists:seq(1, 2000)],
+        [ok = hansom_conn:connect(Pid) || Pid <- lists:sublist(Pids, 200)],
+        [ok = hansom_conn:stop(Pid) || Pid <- Pids]
+    end]).
