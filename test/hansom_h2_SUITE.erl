@@ -234,7 +234,7 @@ h2_10_receivers_do_not_own(Config) ->
     kill(Receiver),
     ?assertMatch({ok, 200, _, _}, get(Pid, "/hello")).
 
-%% Clauses: H2-15, API-17
+%% Clauses: H2-15, API-17, RSP-15, API-8
 h2_15_what_has_no_effect(Config) ->
     Pid = open(Config),
     {ok, Pid} = ?CONN:request_async(Pid, <<"GET">>, <<"/stall/head">>, [], <<>>, true),

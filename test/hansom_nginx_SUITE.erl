@@ -288,3 +288,58 @@ st_24_many_connections_at_once(Config) ->
            end,
     Running = [async(Work(Opts)) || _ <- lists:seq(1, 8), Opts <- Options],
     [?assertEqual({ok, {[{200, <<"hello, world">>}], true}}, result(Handle, 60000)) || Handle <- Running].
+
+%% HTTP/2
+
+secure_http2(Config) ->
+    Pid = open(maps:remove(connect_options, secure_options(http2, [], Config))),
+    ?assertEqual(http2, ?CONN:get_protocol(Pid)),
+    Pid.
+
+%% Clauses: H2-3, NEG-2
+h2_03_exchanges_and_sizes(Config) ->
+    Pid = secure_http2(Config),
+    Large = large(),
+    Sizes = [{<<"/empty">>, <<>>}, {<<"/one">>, <<"1">>}, {<<"/large">>, Large}, {<<"/hello.txt">>, <<"hello, world">>}],
+    [begin
+         {ok, 200, Headers, Got} = get(Pid, Path),
+         ?assert(Got =:= Body),
+         ?assertEqual(integer_to_binary(byte_size(Body)), header(<<"content-length">>, Headers)),
+         ?assertMatch({ok, 200, _, <<>>}, ?CONN:request(Pid, <<"HEAD">>, Path, [], <<>>))
+     end || {Path, Body} <- Sizes],
+    ?assertMatch({ok, 204, _, <<>>}, get(Pid, <<"/status/204">>)),
+    ?assertMatch({ok, 302, _, _}, get(Pid, <<"/moved">>)).
+
+%% Clauses: H2-3
+h2_03_many_users(Config) ->
+    Pid = secure_http2(Config),
+    Large = large(),
+    Work = fun() ->
+                   Small = [get(Pid, <<"/hello.txt">>) || _ <- lists:seq(1, 20)],
+                   {ok, 200, _, Body} = get(Pid, <<"/large">>),
+                   {lists:usort([Answer || {ok, 200, _, Answer} <- Small]), length(Small), Body =:= Large}
+           end,
+    Running = [async(Work) || _ <- lists:seq(1, 20)],
+    [?assertEqual({ok, {[<<"hello, world">>], 20, true}}, result(Handle, 60000)) || Handle <- Running].
+
+%% Clauses: H2-10
+h2_10_large_body_as_messages(Config) ->
+    Pid = secure_http2(Config),
+    {ok, Pid} = ?CONN:request_async(Pid, <<"GET">>, <<"/large">>, [], <<>>, true),
+    ?assert(large() =:= body_of(payloads(Pid))).
+
+%% Clauses: H2-11, H2-13, TRAP-30
+h2_11_large_uploads(Config) ->
+    Pid = secure_http2(Config),
+    Large = large(),
+    {ok, 201, _, _} = ?CONN:request(Pid, <<"PUT">>, <<"/dav/whole">>, [], Large),
+    ok = ?CONN:send_request_headers(Pid, <<"PUT">>, <<"/dav/pieces">>, []),
+    [ok = ?CONN:send_body_chunk(Pid, binary:part(Large, At, ?LARGE div 16))
+     || At <- lists:seq(0, ?LARGE - 1, ?LARGE div 16)],
+    ok = ?CONN:finish_send_body(Pid),
+    {ok, 201, _, Pid} = ?CONN:start_response(Pid),
+    {ok, _} = ?CONN:body(Pid),
+    [begin
+         {ok, 200, _, Stored} = get(Pid, Path),
+         ?assert(Stored =:= Large)
+     end || Path <- [<<"/dav/whole">>, <<"/dav/pieces">>]].

@@ -28,8 +28,18 @@ demo() ->
 protocols(#{ports := #{http := Http, https := Https}, cacerts := Roots}) ->
     Secure = #{host => "localhost", port => Https, transport => hackney_ssl, ssl_options => [{cacerts, Roots}]},
     [{"HTTP/1.1", #{host => "localhost", port => Http}},
-     {"HTTP/1.1 over TLS", Secure#{connect_options => [{protocols, [http1]}]}}].
+     {"HTTP/1.1 over TLS", Secure#{connect_options => [{protocols, [http1]}]}},
+     {"HTTP/2 over TLS", Secure},
+     {"HTTP/2 without TLS", #{host => "localhost", port => Http, h2c => true}}].
 
+over("HTTP/2" ++ _ = Title, Options) ->
+    say("~n=== ~ts ===", [Title]),
+    steps("A request and its whole answer", Options, fun whole/1),
+    steps("A hundred processes with a request each, at once", Options, fun many/1),
+    steps("The answer as messages, as it comes", Options, fun pushed/1),
+    steps("The answer as messages, one for each stream_next", Options, fun pulled/1),
+    steps("A request body sent in pieces", Options, fun upload/1),
+    steps("Both directions at once, on a stream of one's own", Options, fun duplex/1);
 over(Title, Options) ->
     say("~n=== ~ts ===", [Title]),
     steps("A request, its answer, and a second request on the same connection", Options, fun sync/1),
@@ -55,6 +65,32 @@ sync(Conn) ->
                                         [{inform_fun, Inform}])),
     show("body", hansom_conn:body(Conn)),
     {ok, connected} = show("get_state", hansom_conn:get_state(Conn)),
+    ok.
+
+whole(Conn) ->
+    show("request", hansom_conn:request(Conn, <<"GET">>, <<"/hello">>, [], <<>>)),
+    {ok, connected} = show("get_state", hansom_conn:get_state(Conn)),
+    ok.
+
+many(Conn) ->
+    Self = self(),
+    Start = erlang:monotonic_time(millisecond),
+    Askers = [spawn_link(fun() ->
+                                 {ok, 200, _, _} = hansom_conn:request(Conn, <<"GET">>, <<"/delay/100">>, [], <<>>),
+                                 Self ! {answered, self()}
+                         end) || _ <- lists:seq(1, 100)],
+    [receive {answered, Asker} -> ok after ?DEADLINE -> error(no_answer) end || Asker <- Askers],
+    say("100 answers that take the server 100 ms each came within ~b ms",
+        [erlang:monotonic_time(millisecond) - Start]).
+
+duplex(Conn) ->
+    {ok, Conn, Id} = show("open", hansom_h2_stream:open(Conn, <<"POST">>, <<"/echo">>, [{<<"te">>, <<"trailers">>}])),
+    show("send", hansom_h2_stream:send(Conn, Id, <<"one">>)),
+    [show("recv", hansom_h2_stream:recv(Conn, Id, ?DEADLINE)) || _ <- [response, one]],
+    show("send", hansom_h2_stream:send(Conn, Id, <<"two">>)),
+    show("recv", hansom_h2_stream:recv(Conn, Id, ?DEADLINE)),
+    show("send_trailers", hansom_h2_stream:send_trailers(Conn, Id, [{<<"checksum">>, <<"none">>}])),
+    show("recv", hansom_h2_stream:recv(Conn, Id, ?DEADLINE)),
     ok.
 
 pieces(Conn) ->

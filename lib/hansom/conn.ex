@@ -60,12 +60,20 @@ defmodule Hansom.Conn do
           | :streaming
           | :streaming_once
           | :closed
+  @typedoc "A protocol, `:http1` before the first dial."
+  @type protocol() :: :http1 | :http2 | :http3
   @typedoc ~S(`:get` and `"GET"` are the same; a string is sent as it is.)
   @type method() :: atom() | String.t()
   @type headers() :: [{String.t() | atom(), String.t() | integer() | atom()}]
   @type response_headers() :: [{name :: String.t(), value :: String.t()}]
   @type status() :: non_neg_integer()
   @type error() :: {:error, term()}
+  @typedoc "Over HTTP/2 the whole response comes at once."
+  @type response() ::
+          {:ok, status(), response_headers()}
+          | {:ok, status(), response_headers(), body :: binary()}
+  @typedoc "A stream of one's own on an HTTP/2 connection."
+  @type stream_id() :: pos_integer()
   @typedoc "A function called with status, reason and header fields of an interim response."
   @type inform_fun() :: (status(), String.t(), response_headers() -> term())
   @typedoc """
@@ -80,7 +88,7 @@ defmodule Hansom.Conn do
           upgraded_ssl: boolean(),
           no_reuse: boolean(),
           pool_ssl: boolean(),
-          protocol: :http1,
+          protocol: protocol(),
           should_close: boolean(),
           ready: boolean()
         }
@@ -93,12 +101,19 @@ defmodule Hansom.Conn do
     * `:recv_timeout` - how long each read may take, in milliseconds
     * `:inform_fun` - called for every interim response, in the connection's process
     * `:auto_decompress` - undo gzip, deflate, br and zstd in `body/2` (default `false`)
+    * `:send_timeout` - HTTP/2: how long the body may wait for the peer's flow control, in
+      milliseconds, or `:nonblock`
+    * `:trailers` - HTTP/2: deliver `{:trailers, headers}` before `:done` (default `false`)
+    * `:interim` - HTTP/2: tell of interim responses there too (default `false`)
   """
   @type request_options() :: [
           timeout: timeout(),
           recv_timeout: timeout(),
           inform_fun: inform_fun(),
-          auto_decompress: boolean()
+          auto_decompress: boolean(),
+          send_timeout: timeout() | :nonblock,
+          trailers: boolean(),
+          interim: boolean()
         ]
 
   @doc """
@@ -128,6 +143,7 @@ defmodule Hansom.Conn do
     * `:connect_options` - socket options, e.g. `[nodelay: true]`
     * `:ssl_options` - TLS options, e.g. `[cacertfile: "ca.pem"]`
     * `:owner` - the process whose death ends the connection, default the caller
+    * `:h2c` - speak HTTP/2 without TLS, default `false`
     * `:truncated_body` - `:error` (default) or `:ok` when the peer closes within a body
 
   `docs/options.md` has all of them. `nil` is as good as absent. A bad value is named:
@@ -161,7 +177,8 @@ defmodule Hansom.Conn do
   @doc """
   Sends a request and waits for status and header fields of its response.
 
-  The body is then read with `body/2` or `stream_body/1`, also when there can be none.
+  The body is then read with `body/2` or `stream_body/1`, also when there can be none. Over HTTP/2
+  the answer has it as a fourth element.
 
       {:ok, 201, _headers} =
         Hansom.Conn.request(conn, :post, "/items", [{"content-type", "text/plain"}], "one")
@@ -169,7 +186,7 @@ defmodule Hansom.Conn do
       {:ok, 200, _headers} = Hansom.Conn.request(conn, :get, "/slow", [], "", recv_timeout: 60_000)
   """
   @spec request(t(), method(), String.t(), headers(), iodata(), request_options()) ::
-          {:ok, status(), response_headers()} | error()
+          response() | error()
   def request(conn, method, path, headers \\ [], body \\ "", options \\ []) do
     {timeout, options} = Keyword.pop(options, :timeout, :infinity)
     :hansom_conn.request(conn, method_name(method), path, headers, body, timeout, options)
@@ -226,9 +243,9 @@ defmodule Hansom.Conn do
   @spec send_body_chunk(t(), iodata() | producer()) :: :ok | error()
   defdelegate send_body_chunk(conn, data), to: :hansom_conn
 
-  @doc "Ends the request body."
-  @spec finish_send_body(t()) :: :ok | error()
-  defdelegate finish_send_body(conn), to: :hansom_conn
+  @doc "Ends the request body. Option: `:trailers`, fields to be sent after it."
+  @spec finish_send_body(t(), trailers: headers()) :: :ok | error()
+  def finish_send_body(conn, options \\ []), do: :hansom_conn.finish_send_body(conn, options)
 
   @doc "Waits for status and header fields of the response to a request sent in pieces."
   @spec start_response(t()) :: {:ok, status(), response_headers(), t()} | error()
@@ -316,8 +333,26 @@ defmodule Hansom.Conn do
   @spec set_location(t(), String.t()) :: :ok | {:error, :closed}
   defdelegate set_location(conn, location), to: :hansom_conn
 
+  @doc """
+  Opens a stream on an HTTP/2 connection on which both sides send as they like.
+
+  Its handler gets a message `{:h2, conn, event}` for whatever happens on it
+  (`docs/messages.md`) and drives it with the functions of `:hansom_h2_stream`. Options:
+
+    * `:handler` - default the caller
+    * `:flow_control` - `:auto` (default), or `:manual`: the stream's window reopens only by
+      `:hansom_h2_stream.consume/3`
+  """
+  @spec open_h2_stream(t(), method(), String.t(), headers(), keyword()) ::
+          {:ok, t(), stream_id()} | error()
+  def open_h2_stream(conn, method, path, headers \\ [], options \\ []) do
+    {handler, options} = Keyword.pop(options, :handler, self())
+    method = method_name(method)
+    :hansom_conn.open_h2_stream(conn, method, path, headers, handler, Map.new(options))
+  end
+
   @doc "The protocol spoken."
-  @spec get_protocol(t()) :: :http1
+  @spec get_protocol(t()) :: protocol()
   defdelegate get_protocol(conn), to: :hansom_conn
 
   @doc "Makes the pool the owner and hands the connection back to it."

@@ -105,7 +105,7 @@ async fn a_header_section_the_peer_does_not_take_is_not_sent() {
     assert_eq!(full(small).await.0, 200);
 }
 
-// Clauses: RSP-31
+// Clauses: RSP-7
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn limits_on_a_response_reset_it() {
     let limits = Limits { body_bytes: 1000, interim_responses: 3, ..Limits::default() };
