@@ -80,7 +80,7 @@ five_bytes(Pid) ->
 %% Clauses: ST-29
 st_29_every_function(Config) ->
     run(Config, fun(Target, Home) ->
-        Called = lists:append([calls(Kind, Target, Home) || Kind <- [life, exchanges, upload, async, socket, pool, tls]]),
+        Called = lists:append([calls(Kind, Target, Home) || Kind <- [life, exchanges, upload, async, http2, socket, pool, tls]]),
         %% start_link/1 starts one here.
         Exported = hansom_conn:module_info(exports)
             -- [{start_link, 1}, {module_info, 0}, {module_info, 1}],
@@ -160,6 +160,38 @@ run_calls(async, Target, Home) ->
     Pid = open(Home, Target),
     ?IS({error, invalid_state}, stop_async, [Pid]),
     ok = hansom_conn:stop(Pid);
+run_calls(http2, Target, Home) ->
+    Pid = open(Home, http, Target, #{h2c => true}),
+    ?IS(http2, get_protocol, [Pid]),
+    ?IS({ok, 200, _, <<_:5/binary>>}, request, [Pid, <<"GET">>, <<"/bytes/5">>, [], <<>>]),
+    %% Each of two processes of this node has an upload of its own.
+    Echo = fun(Text) ->
+                   ?IS(ok, send_request_headers, [Pid, <<"POST">>, <<"/echo">>, []]),
+                   ?IS(ok, send_body_chunk, [Pid, fun_of([Text])]),
+                   fun() ->
+                           ok = hansom_conn:finish_send_body(Pid, [{trailers, [{"x", 1}]}]),
+                           {ok, 200, _, Pid} = hansom_conn:start_response(Pid),
+                           hansom_conn:body(Pid)
+                   end
+           end,
+    Mine = Echo(<<"mine">>),
+    Other = hansom_case:async(fun() -> put(called, []), (Echo(<<"other">>))() end),
+    {ok, {ok, <<"other">>}} = hansom_case:result(Other),
+    {ok, <<"mine">>} = Mine(),
+    put(called, [{finish_send_body, 2} | get(called)]),
+    ?IS({ok, Pid}, request_async, [Pid, <<"GET">>, <<"/bytes/5">>, [], <<>>, once]),
+    {status, 200, _} = hansom_case:payload(Pid),
+    {headers, _} = hansom_case:payload(Pid),
+    ?IS(ok, stream_next, [Pid]),
+    <<_:5/binary>> = hansom_case:payload(Pid),
+    {ok, Pid, Id} = apply_noted(open_h2_stream, [Pid, <<"POST">>, <<"/echo">>, [], self(), #{}]),
+    ok = hansom_h2_stream:send(Pid, Id, <<"x">>, fin),
+    {response, Id, 200, _} = hansom_h2_stream:recv(Pid, Id, ?DEADLINE),
+    {data, Id, <<"x">>, _} = hansom_h2_stream:recv(Pid, Id, ?DEADLINE),
+    ok = hansom_h2_stream:consume(Pid, Id, 1),
+    ok = hansom_h2_stream:cancel(Pid, Id),
+    ok = hansom_conn:stop(Pid),
+    _ = hansom_case:flush_to([]);
 run_calls(socket, #{http := Port} = Target, Home) ->
     Pid = open(Home, Target),
     ?IS(ok, setopts, [Pid, [{nodelay, true}]]),
@@ -188,13 +220,17 @@ run_calls(pool, Target, Home) ->
 run_calls(tls, #{https := Port, cacerts := Roots} = Target, Home) ->
     [begin
          Pid = open(Home, http, Target, #{port => Port}),
-         ?IS(ok, upgrade_to_ssl, [Pid, [{cacerts, Roots}] | More]),
+         ?IS(ok, upgrade_to_ssl, [Pid, [{protocols, [http1]}, {cacerts, Roots}] | More]),
          true = hansom_conn:is_upgraded_ssl(Pid),
          {ok, _} = hansom_conn:peercert(Pid),
          ok = five_bytes(Pid),
          ok = hansom_conn:stop(Pid)
      end
      || More <- [[], [#{pool_ssl => true}]]].
+
+%% A body function of the one kind that keeps a state.
+fun_of(Pieces) ->
+    {fun([]) -> eof; ([Piece | Rest]) -> {ok, Piece, Rest} end, Pieces}.
 
 whereis_at(Node, Name) -> erpc:call(Node, erlang, whereis, [Name]).
 
