@@ -109,6 +109,49 @@ defmodule Hansom.ConnTest do
     assert_receive {:hackney_response, ^conn, :done}
   end
 
+  # A server that answers every request of one HTTP/2 connection with "two" (RFC 9113, section 4.1).
+  defp serve_http2 do
+    {:ok, listener} = :gen_tcp.listen(0, [:binary, active: false, ip: {127, 0, 0, 1}])
+    {:ok, port} = :inet.port(listener)
+
+    server = fn ->
+      {:ok, socket} = :gen_tcp.accept(listener, 5000)
+      {:ok, "PRI * HTTP/2.0" <> _} = :gen_tcp.recv(socket, 24, 5000)
+      :ok = :gen_tcp.send(socket, [<<0::24, 4, 0, 0::32>>, <<0::24, 4, 1, 0::32>>])
+      answer_frames(socket)
+    end
+
+    start_supervised!(Supervisor.child_spec({Task, server}, id: make_ref()))
+    [host: "127.0.0.1", port: port, h2c: true]
+  end
+
+  defp answer_frames(socket) do
+    with {:ok, <<length::24, type, _flags, stream::32>>} <- :gen_tcp.recv(socket, 9, 5000),
+         {:ok, _} <- if(length > 0, do: :gen_tcp.recv(socket, length, 5000), else: {:ok, ""}) do
+      # HEADERS: 0x88 is `:status: 200` of the static table. Then DATA, the last.
+      if type == 1 do
+        head = <<1::24, 1, 4, stream::32, 0x88>>
+        :ok = :gen_tcp.send(socket, [head, <<3::24, 0, 1, stream::32>>, "two"])
+      end
+
+      answer_frames(socket)
+    end
+  end
+
+  test "HTTP/2 gives whole responses and streams of one's own" do
+    {:ok, conn} = Conn.start_link(serve_http2())
+    :ok = Conn.connect(conn)
+    assert Conn.get_protocol(conn) == :http2
+    assert {:ok, 200, [], "two"} = Conn.request(conn, :get, "/")
+    assert %{protocol: :http2} = Conn.checkin_info(conn)
+
+    assert {:ok, ^conn, id} = Conn.open_h2_stream(conn, :post, "/", [], flow_control: :auto)
+    assert_receive {:h2, ^conn, {:response, ^id, 200, []}}
+    assert_receive {:h2, ^conn, {:data, ^id, "two", true}}
+
+    assert {:error, {:options, {:flow_control, :none}}} = Conn.open_h2_stream(conn, :get, "/", [], flow_control: :none)
+  end
+
   test "interim responses are told to a function" do
     test = self()
     conn = connected(["HTTP/1.1 103 Early Hints\r\nLink: x\r\n\r\n" <> ok("")])

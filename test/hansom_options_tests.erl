@@ -165,7 +165,7 @@ tls_defaults_test_() ->
       [?_assertEqual(#{verify => true, roots => mozilla, identity => [],
                        versions => ['tlsv1.3', 'tlsv1.2'], cipher_suites => default,
                        groups => default, signature_schemes => default, sni => true,
-                       alpn => [<<"http/1.1">>], depth => infinity, resumption => true,
+                       alpn => [<<"h2">>, <<"http/1.1">>], depth => infinity, resumption => true,
                        key_log => false}, tls([])),
        ?_assertMatch({ok, #{tls := undefined}}, dial(#{ssl_options => [{verify, verify_none}]})),
        ?_assertMatch({ok, #{server_name := <<"h.example">>}}, dial(#{transport => ssl, host => "h.example."})),
