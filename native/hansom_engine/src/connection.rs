@@ -72,7 +72,11 @@ impl<H: Host> Connection<H> {
     /// delivered through `sink` before this returns.
     pub fn submit(&self, command: Command<H>, sink: &mut dyn Sink<H>) {
         let shared = &*self.shared;
-        if let (Some(waker), Some(mut core)) = (shared.waker.get(), shared.try_lock())
+        // The task may hold a reply back until the lock is free. Whoever gives up waiting must not
+        // overtake it, so that is left to the task.
+        let inline = !matches!(command, Command::Cancel { .. });
+        if inline
+            && let (Some(waker), Some(mut core)) = (shared.waker.get(), shared.try_lock())
             && shared.queue.is_empty()
         {
             let mut cx = Context::from_waker(waker);
@@ -192,7 +196,10 @@ impl<H: Host> Future for Task<H> {
             core.apply(*command, cx, sink, &shared.status);
         }
         core.drive(cx, sink, &shared.status);
-        if core.is_over() { Poll::Ready(()) } else { Poll::Pending }
+        let over = core.is_over();
+        drop(core);
+        sink.unlocked();
+        if over { Poll::Ready(()) } else { Poll::Pending }
     }
 }
 

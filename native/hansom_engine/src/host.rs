@@ -39,6 +39,10 @@ pub trait Sink<H: Host> {
     fn send(&mut self, receiver: &H::Receiver, message: Message<H>) -> Result<(), Gone>;
     /// Tells the connection's own process of a change it has to act on.
     fn notify(&mut self, notice: Notice<H>);
+    /// The connection's lock is free again. A reply that nothing followed may have been held back
+    /// until now, so that its caller does not meet the lock when it asks for the next thing at
+    /// once. Only the sink of a connection's task is told.
+    fn unlocked(&mut self) {}
 }
 
 /// A receiver that no longer exists.

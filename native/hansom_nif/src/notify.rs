@@ -276,21 +276,31 @@ impl Payload for HeldBinary {
 pub(crate) struct TaskSink {
     env: OwnedEnv,
     connection: LocalPid,
+    /// The last reply, as long as nothing follows it and the connection's lock is not free.
+    held: Option<(Caller, Answer<Beam>)>,
 }
 
 impl TaskSink {
     /// For the connection of this process.
     pub(crate) fn new(connection: LocalPid) -> Self {
-        Self { env: OwnedEnv::new(), connection }
+        Self { env: OwnedEnv::new(), connection, held: None }
+    }
+
+    fn release(&mut self) {
+        if let Some((caller, answer)) = self.held.take() {
+            caller.answer(|env| encode::answer(env, answer));
+        }
     }
 }
 
 impl Sink<Beam> for TaskSink {
     fn reply(&mut self, caller: Caller, answer: Answer<Beam>) {
-        caller.answer(|env| encode::answer(env, answer));
+        self.release();
+        self.held = Some((caller, answer));
     }
 
     fn inform(&mut self, caller: &Caller, status: u16, reason: &[u8], headers: &HeaderList) {
+        self.release();
         // A caller that died is found out by whoever answers it.
         let _ = self.env.send_and_clear(&caller.pid, |env| {
             (caller.reference_in(env), encode::inform(env, status, reason, headers))
@@ -298,6 +308,7 @@ impl Sink<Beam> for TaskSink {
     }
 
     fn send(&mut self, receiver: &Receiver, message: Message<Beam>) -> Result<(), Gone> {
+        self.release();
         let connection = self.connection;
         let sent = match receiver {
             Receiver::Local(pid) => {
@@ -311,8 +322,19 @@ impl Sink<Beam> for TaskSink {
     }
 
     fn notify(&mut self, notice: Notice<Beam>) {
+        self.release();
         // The death of the connection's own process is noticed by its monitor.
         let _ = self.env.send_and_clear(&self.connection, |env| encode::notice(env, notice));
+    }
+
+    fn unlocked(&mut self) {
+        self.release();
+    }
+}
+
+impl Drop for TaskSink {
+    fn drop(&mut self) {
+        self.release();
     }
 }
 
