@@ -6,7 +6,7 @@
 %% when its standard input closes.
 -module(hansom_servers).
 
--export([nginx/0, httpbin/0, origin/0, origin/2, script/1, stop/1]).
+-export([nginx/0, nghttpd/1, httpbin/0, origin/0, origin/2, script/1, stop/1]).
 -export([find/1, missing/1, root/0]).
 
 -define(DEADLINE, 15000).
@@ -113,6 +113,27 @@ nginx_locations(Dir, HttpPort) ->
      "location /status/204 { return 204; }\n"
      "location /moved { return 302 /hello.txt; }\n"].
 
+%% @doc Starts nghttpd, which speaks HTTP/2 only, with these options more. Its port `https' serves the folder `www' of
+%% the server's `dir'.
+-spec nghttpd([string()]) -> server().
+nghttpd(Options) ->
+    {ok, Program} = find(nghttpd),
+    Dir = temporary_dir("nghttpd"),
+    ok = certificates(Dir),
+    Docs = filename:join(Dir, "www"),
+    ok = filelib:ensure_path(Docs),
+    nghttpd(Program, Dir, ["-a", "127.0.0.1", "-d", Docs | Options], 5).
+
+nghttpd(Program, Dir, Options, Tries) ->
+    [Port] = free_ports(1),
+    Identity = [filename:join(Dir, Name) || Name <- ["server-key.pem", "server.pem"]],
+    Pid = start(?GUARDED(Program, Options ++ [integer_to_list(Port) | Identity]), []),
+    case await_listening(Pid, [Port]) of
+        ok -> described(Pid, Dir, #{https => Port});
+        {error, _} when Tries > 1 -> nghttpd(Program, Dir, Options, Tries - 1);
+        {error, Reason} -> error({nghttpd, Reason})
+    end.
+
 %% @doc Starts httpbin from the virtual environment that `make setup' makes.
 -spec httpbin() -> #{pid := pid(), ports := #{http := inet:port_number()}}.
 httpbin() ->
@@ -174,9 +195,11 @@ stop(#{pid := Pid} = Server) ->
     end.
 
 %% @doc Where a server's program is.
--spec find(nginx | httpbin | origin) -> {ok, file:filename()} | missing.
+-spec find(nginx | nghttpd | httpbin | origin) -> {ok, file:filename()} | missing.
 find(nginx) ->
     first_file([os:find_executable("nginx"), "/usr/sbin/nginx", "/usr/local/sbin/nginx"]);
+find(nghttpd) ->
+    first_file([os:find_executable("nghttpd"), "/usr/sbin/nghttpd"]);
 find(httpbin) ->
     first_file([filename:join(root(), "_build/httpbin-venv/bin/python")]);
 find(origin) ->
