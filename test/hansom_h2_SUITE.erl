@@ -171,6 +171,7 @@ h2_03_many_at_once(Config) ->
 h2_03_slow_beside_fast(Config) ->
     Pid = open(Config),
     Slow = async(fun() -> get(Pid, "/stall", [{recv_timeout, infinity}]) end),
+    hansom_case:wait_for(fun() -> maps:get(requests, hansom_nif:info(Pid)) =:= 1 end),
     ?assertMatch({ok, 200, _, _}, get(Pid, "/hello")),
     ok = ?CONN:close(Pid),
     ?assertEqual({ok, {error, {closed, normal}}}, result(Slow)).

@@ -138,6 +138,7 @@ h2_11_timeout_of_one_request(Config) ->
                                                          false, [{send_timeout, 50}])),
                         %% The value of one request is not that of the next.
                         Waiting = async(fun() -> Post([]) end),
+                        wait_for(fun() -> maps:get(requests, hansom_nif:info(Pid)) =:= 3 end),
                         ?assertMatch({ok, 200, _, _}, get(Pid, "/delay/200")),
                         ?assertEqual(connected, state(Pid)),
                         ok = ?CONN:close(Pid),

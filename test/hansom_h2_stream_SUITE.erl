@@ -65,7 +65,8 @@ api_37_another_handler(Config) ->
 api_37_interim_responses(Config) ->
     Pid = open(Config),
     {ok, Pid, Id} = hansom_h2_stream:open(Pid, <<"GET">>, <<"/interim/103">>, []),
-    ok = hansom_h2_stream:send(Pid, Id, <<>>, fin),
+    %% The server may have answered already, and then wants nothing more.
+    _ = hansom_h2_stream:send(Pid, Id, <<>>, fin),
     ?assertMatch({informational, Id, 103, [_ | _]}, recv(Pid, Id)),
     ?assertMatch({response, Id, 200, _}, recv(Pid, Id)),
     ok = hansom_h2_stream:cancel(Pid, Id),
