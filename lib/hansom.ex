@@ -5,7 +5,7 @@ defmodule Hansom do
 
   Connections are started, used and stopped through `Hansom.Conn`:
 
-      {:ok, conn} = Hansom.Conn.start_link(host: "example.com", port: 443, transport: :tls)
+      {:ok, conn} = Hansom.Conn.start_link(host: "example.com")
       :ok = Hansom.Conn.connect(conn)
       {:ok, 200, headers} = Hansom.Conn.request(conn, :get, "/")
       {:ok, body} = Hansom.Conn.body(conn)

@@ -5,12 +5,15 @@
 %% ends with its owner, by {@link stop/1} or when it is of no further use:
 %%
 %% ```
-%% {ok, Conn} = hansom_conn:start_link(#{host => "example.com", port => 443, transport => tls}),
+%% {ok, Conn} = hansom_conn:start_link(#{host => "example.com", port => 80}),
 %% ok = hansom_conn:connect(Conn),
 %% {ok, 200, Headers} = hansom_conn:request(Conn, <<"GET">>, <<"/">>, [], <<>>),
 %% {ok, Body} = hansom_conn:body(Conn),
 %% ok = hansom_conn:stop(Conn).
 %% '''
+%%
+%% With `transport => tls' HTTP/2 is spoken where the server does: then the answer of `request' has
+%% the body as a fourth element, and the connection stays `connected' whatever is on its way.
 %%
 %% == States ==
 %% `idle', `connecting', `connected', `receiving' (a response is being read), `streaming_body'

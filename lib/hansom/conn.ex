@@ -2,11 +2,14 @@ defmodule Hansom.Conn do
   @moduledoc """
   A connection to an HTTP server, behind a process.
 
-      {:ok, conn} = Hansom.Conn.start_link(host: "example.com", port: 443, transport: :tls)
+      {:ok, conn} = Hansom.Conn.start_link(host: "example.com")
       :ok = Hansom.Conn.connect(conn)
       {:ok, 200, headers} = Hansom.Conn.request(conn, :get, "/", [{"accept", "text/html"}])
       {:ok, body} = Hansom.Conn.body(conn)
       :ok = Hansom.Conn.stop(conn)
+
+  With `transport: :tls` HTTP/2 is spoken where the server does: then the answer of `request/6` has
+  the body as a fourth element, and the connection stays `:connected` whatever is on its way.
 
   A connection is started `:idle`, dialled with `connect/1`, carries one exchange at a time and
   ends with its owner (the process that started it, unless told otherwise), by `stop/1` or when
