@@ -5,6 +5,7 @@
 -export([start/1, start_distributed/1, stop/1, call/2, call/4, vm/2, await_vm/2]).
 
 -define(DEADLINE, 30000).
+-define(SLICE, 100).
 
 %% @doc A node without distribution, controlled through its standard output: it needs neither
 %% a name nor a port. It ends with the calling process.
@@ -20,17 +21,19 @@ start(Arguments) ->
 start_distributed(Names) ->
     Unique = os:getpid() ++ "-" ++ integer_to_list(erlang:unique_integer([positive])),
     Nodes = [begin
+                 Full = "hansom-" ++ atom_to_list(Name) ++ "-" ++ Unique,
                  {ok, Peer, Node} =
                      peer:start_link(#{connection => standard_io, wait_boot => ?DEADLINE,
-                                       name => "hansom-" ++ atom_to_list(Name) ++ "-" ++ Unique,
-                                       host => "127.0.0.1", longnames => true,
-                                       args => ["-setcookie", Unique | code_path()]}),
-                 {Peer, Node}
+                                       name => Full, host => "127.0.0.1", longnames => true,
+                                       args => ["-setcookie", Unique, "-start_epmd", "false",
+                                                "-epmd_module", "hansom_epmd" | code_path()]}),
+                 {Peer, Node, Full, call(Peer, hansom_epmd, own_port, [])}
              end
              || Name <- Names],
+    [ok = call(Peer, hansom_epmd, learn, [Full, Port]) || {Peer, _, _, _} <- Nodes, {_, _, Full, Port} <- Nodes],
     [true = call(Peer, net_kernel, connect_node, [Other])
-     || {Peer, Node} <- Nodes, {_, Other} <- Nodes, Node < Other],
-    Nodes.
+     || {Peer, Node, _, _} <- Nodes, {_, Other, _, _} <- Nodes, Node < Other],
+    [{Peer, Node} || {Peer, Node, _, _} <- Nodes].
 
 %% @doc Ends a peer.
 -spec stop(pid()) -> ok.
@@ -68,20 +71,30 @@ vm(How, Target) ->
     #{port => Port, dump => Dump}.
 
 %% @doc Waits for its end: the exit status, what it printed, and whether it left a crash dump.
-%% One that does not end in time is killed.
+%% One that does not end in time is made to write such a dump, which stays and is named instead of
+%% the status.
 -spec await_vm(#{port := port(), dump := file:filename()}, timeout()) ->
-    {non_neg_integer() | still_running, Output :: binary(), CrashDump :: boolean()}.
+    {non_neg_integer() | {still_running, file:filename()}, Output :: binary(), CrashDump :: boolean()}.
 await_vm(#{port := Port, dump := Dump}, Timeout) ->
-    {Status, Output} = await_exit(Port, erlang:monotonic_time(millisecond) + Timeout, <<>>),
-    {Status, Output, file:delete(Dump) =:= ok}.
+    case await_exit(Port, Timeout div ?SLICE, <<>>) of
+        {still_running, Output} ->
+            {os_pid, Pid} = erlang:port_info(Port, os_pid),
+            _ = os:cmd("kill -USR1 " ++ integer_to_list(Pid)),
+            receive {Port, {exit_status, _}} -> ok
+            after ?DEADLINE -> _ = os:cmd("kill -9 " ++ integer_to_list(Pid)), ok
+            end,
+            {{still_running, Dump}, Output, true};
+        {Status, Output} ->
+            {Status, Output, file:delete(Dump) =:= ok}
+    end.
 
-await_exit(Port, End, Output) ->
+%% In slices of time, so that a machine that stands still for a while is not held against it.
+await_exit(_Port, 0, Output) ->
+    {still_running, Output};
+await_exit(Port, Slices, Output) ->
     receive
-        {Port, {data, Data}} -> await_exit(Port, End, <<Output/binary, Data/binary>>);
+        {Port, {data, Data}} -> await_exit(Port, Slices, <<Output/binary, Data/binary>>);
         {Port, {exit_status, Status}} -> {Status, Output}
-    after max(0, End - erlang:monotonic_time(millisecond)) ->
-        {os_pid, Pid} = erlang:port_info(Port, os_pid),
-        _ = os:cmd("kill -9 " ++ integer_to_list(Pid)),
-        receive {Port, {exit_status, _}} -> ok after ?DEADLINE -> ok end,
-        {still_running, Output}
+    after ?SLICE ->
+        await_exit(Port, Slices - 1, Output)
     end.

@@ -9,7 +9,7 @@
 use std::future::Future;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::Pin;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, Ordering, fence};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, TryLockError};
 use std::task::{Context, Poll, Waker};
 
@@ -134,6 +134,9 @@ impl<H: Host> Shared<H> {
     fn enqueue(&self, command: Command<H>) {
         // The receiver lives as long as the sender, so this cannot fail.
         let _ = self.commands.send(Box::new(command));
+        // Either the task sees the command when it looks at the queue, or this thread sees the
+        // task's waker, or that it is over: each side writes first and then reads.
+        fence(Ordering::SeqCst);
         self.wake();
         if self.over.load(Ordering::SeqCst) {
             self.drop_queue();
@@ -191,6 +194,7 @@ impl<H: Host> Future for Task<H> {
         let shared = &*task.shared;
         let sink = &mut *task.sink;
         shared.waker.get_or_init(|| cx.waker().clone());
+        fence(Ordering::SeqCst);
         let mut core = shared.lock();
         while let Ok(command) = shared.queue.try_recv() {
             core.apply(*command, cx, sink, &shared.status);
@@ -208,6 +212,7 @@ impl<H: Host> Drop for Task<H> {
     fn drop(&mut self) {
         let shared = &*self.shared;
         shared.over.store(true, Ordering::SeqCst);
+        fence(Ordering::SeqCst);
         // A second panic during the unwinding of a first would end the process.
         let _ = catch_unwind(AssertUnwindSafe(|| {
             let mut core = shared.lock();
