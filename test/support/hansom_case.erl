@@ -202,7 +202,12 @@ is_gone(Pid) ->
     end.
 
 %% @doc Monitors now, so that `await/1' later tells the true exit reason.
-monitor_exit(Pid) -> {monitor, monitor(process, Pid)}.
+monitor_exit(Pid) ->
+    Monitor = monitor(process, Pid),
+    %% The monitor is a signal that may be overtaken by those of others, such as the death of the
+    %% owner. This question is answered after it has arrived.
+    _ = [process_info(Pid, monitored_by) || node(Pid) =:= node()],
+    {monitor, Monitor}.
 
 %% @doc The exit reason for a handle of `monitor_exit/1'.
 await({monitor, Monitor}) ->

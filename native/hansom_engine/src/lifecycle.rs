@@ -145,6 +145,8 @@ impl<H: Host> Core<H> {
             Command::ResponseHeaders { caller } => {
                 sink.reply(caller, Answer::Headers(self.last_headers.clone()));
             }
+            // Dropping the command tells its caller.
+            _ if self.is_over() => {}
             command if matches!(self.phase, Phase::Making { .. }) => {
                 self.deferred.push_back(command);
             }

@@ -4,8 +4,8 @@
 mod host;
 
 use hansom_engine::{
-    Answer, AsyncMode, BodyBuffer, Command, Config, Content, Error, HeaderList, Message, Notice,
-    RequestOptions, State,
+    Answer, AsyncMode, BodyBuffer, Command, Config, Content, Dial, Error, HeaderList, Message,
+    Notice, RequestOptions, State, TransportKind,
 };
 use host::{
     Client, Large, Receiver, TestHost, answer, data, describe, error, head, request, send, status,
@@ -404,10 +404,17 @@ async fn the_end_of_the_runtime_ends_the_connection() {
     );
     tokio::task::spawn_blocking(move || drop(runtime)).await.unwrap();
     assert!(matches!(notices.recv_timeout(host::PATIENCE), Ok(Notice::Finished)));
-    let (reply, pending) = tokio::sync::oneshot::channel();
-    let caller = host::Caller { id: 1, process: 0, reply: Some(reply) };
-    connection.submit(Command::Body { caller }, &mut sink.clone());
-    assert!(within(pending).await.is_err());
+    for connects in [false, true] {
+        let (reply, pending) = tokio::sync::oneshot::channel();
+        let caller = host::Caller { id: 1, process: 0, reply: Some(reply) };
+        let dial = Box::new(Dial::new(TransportKind::Tcp, "127.0.0.1", 1));
+        let command = match connects {
+            false => Command::Body { caller },
+            true => Command::Connect { caller, dial },
+        };
+        connection.submit(command, &mut sink.clone());
+        assert!(within(pending).await.is_err());
+    }
 }
 
 #[test]
