@@ -256,89 +256,59 @@ pub enum Command<H: Host> {
     Shutdown,
 }
 
+/// The caller of a command, taken out of it or, of a reference, as a reference.
+macro_rules! caller_of {
+    ($command:expr) => {
+        match $command {
+            Command::Connect { caller, .. }
+            | Command::Upgrade { caller, .. }
+            | Command::Request { caller, .. }
+            | Command::RequestAsync { caller, .. }
+            | Command::SendHeaders { caller, .. }
+            | Command::SendChunk { caller, .. }
+            | Command::FinishBody { caller, .. }
+            | Command::OpenStream { caller, .. }
+            | Command::StreamSend { caller, .. }
+            | Command::StreamTrailers { caller, .. }
+            | Command::StreamCancel { caller, .. }
+            | Command::Protocol { caller }
+            | Command::StartResponse { caller }
+            | Command::Body { caller }
+            | Command::StreamBody { caller }
+            | Command::StopAsync { caller }
+            | Command::Pause { caller }
+            | Command::Resume { caller }
+            | Command::SetOptions { caller, .. }
+            | Command::PeerName { caller }
+            | Command::SockName { caller }
+            | Command::PeerCertificate { caller }
+            | Command::Send { caller, .. }
+            | Command::Recv { caller, .. }
+            | Command::ResponseHeaders { caller }
+            | Command::Probe { caller, .. }
+            | Command::Reuse { caller }
+            | Command::Close { caller }
+            | Command::Cancel { caller, .. } => Some(caller),
+            Command::StreamNext { .. }
+            | Command::StreamConsume { .. }
+            | Command::ProcessGone { .. }
+            | Command::Grant { .. }
+            | Command::ReceiverGone { .. }
+            | Command::WatchIdle
+            | Command::Shutdown => None,
+        }
+    };
+}
+
 impl<H: Host> Command<H> {
     /// The caller that waits for the answer, if there is one.
     pub(crate) fn into_caller(self) -> Option<H::Caller> {
-        match self {
-            Self::Connect { caller, .. }
-            | Self::Upgrade { caller, .. }
-            | Self::Request { caller, .. }
-            | Self::RequestAsync { caller, .. }
-            | Self::SendHeaders { caller, .. }
-            | Self::SendChunk { caller, .. }
-            | Self::FinishBody { caller, .. }
-            | Self::OpenStream { caller, .. }
-            | Self::StreamSend { caller, .. }
-            | Self::StreamTrailers { caller, .. }
-            | Self::StreamCancel { caller, .. }
-            | Self::Protocol { caller }
-            | Self::StartResponse { caller }
-            | Self::Body { caller }
-            | Self::StreamBody { caller }
-            | Self::StopAsync { caller }
-            | Self::Pause { caller }
-            | Self::Resume { caller }
-            | Self::SetOptions { caller, .. }
-            | Self::PeerName { caller }
-            | Self::SockName { caller }
-            | Self::PeerCertificate { caller }
-            | Self::Send { caller, .. }
-            | Self::Recv { caller, .. }
-            | Self::ResponseHeaders { caller }
-            | Self::Probe { caller, .. }
-            | Self::Reuse { caller }
-            | Self::Close { caller }
-            | Self::Cancel { caller, .. } => Some(caller),
-            Self::StreamNext { .. }
-            | Self::StreamConsume { .. }
-            | Self::ProcessGone { .. }
-            | Self::Grant { .. }
-            | Self::ReceiverGone { .. }
-            | Self::WatchIdle
-            | Self::Shutdown => None,
-        }
+        caller_of!(self)
     }
 
     /// Whether `target` waits for the answer.
     pub(crate) fn is_from(&self, target: &H::Caller) -> bool {
-        match self {
-            Self::Connect { caller, .. }
-            | Self::Upgrade { caller, .. }
-            | Self::Request { caller, .. }
-            | Self::RequestAsync { caller, .. }
-            | Self::SendHeaders { caller, .. }
-            | Self::SendChunk { caller, .. }
-            | Self::FinishBody { caller, .. }
-            | Self::OpenStream { caller, .. }
-            | Self::StreamSend { caller, .. }
-            | Self::StreamTrailers { caller, .. }
-            | Self::StreamCancel { caller, .. }
-            | Self::Protocol { caller }
-            | Self::StartResponse { caller }
-            | Self::Body { caller }
-            | Self::StreamBody { caller }
-            | Self::StopAsync { caller }
-            | Self::Pause { caller }
-            | Self::Resume { caller }
-            | Self::SetOptions { caller, .. }
-            | Self::PeerName { caller }
-            | Self::SockName { caller }
-            | Self::PeerCertificate { caller }
-            | Self::Send { caller, .. }
-            | Self::Recv { caller, .. }
-            | Self::ResponseHeaders { caller }
-            | Self::Probe { caller, .. }
-            | Self::Reuse { caller }
-            | Self::Close { caller }
-            | Self::Cancel { caller, .. } => H::same_caller(caller, target),
-            Self::StreamNext { .. }
-            | Self::StreamConsume { .. }
-            | Self::ProcessGone { .. }
-            | Self::Grant { .. }
-            | Self::ReceiverGone { .. }
-            | Self::WatchIdle
-            | Self::Shutdown => false,
-        }
+        caller_of!(self).is_some_and(|caller| H::same_caller(caller, target))
     }
 
     /// Whether the command begins an exchange or looks at the socket of an idle connection.
