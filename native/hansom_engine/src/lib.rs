@@ -22,6 +22,7 @@ mod lifecycle;
 mod port;
 mod protocol;
 mod status;
+mod streams;
 mod timer;
 pub mod transport;
 

@@ -13,8 +13,9 @@ use crate::error::Error;
 use crate::event::{HttpProtocol, Message};
 use crate::host::Host;
 use crate::http1::Http1;
-use crate::http2::{Http2, Session};
+use crate::http2::{self, Http2};
 use crate::port::Port;
+use crate::streams;
 use crate::transport::Link;
 
 /// What a dial or an upgrade ends with: something a protocol can be spoken on.
@@ -22,7 +23,7 @@ pub(crate) enum Established {
     /// A byte stream for HTTP/1.1.
     Http1(Link),
     /// An HTTP/2 connection whose peer has sent its settings.
-    Http2(Box<Session>),
+    Http2(Box<http2::Session>),
 }
 
 impl Established {
@@ -30,7 +31,7 @@ impl Established {
     pub(crate) fn is_tls(&self) -> bool {
         match self {
             Self::Http1(link) => link.is_tls(),
-            Self::Http2(session) => session.is_tls(),
+            Self::Http2(session) => streams::Session::is_tls(&**session),
         }
     }
 }
@@ -62,7 +63,7 @@ pub(crate) async fn establish(link: Link, terms: Terms) -> Result<Established, E
     if !http2 {
         return Ok(Established::Http1(link));
     }
-    let session = Session::open(link, &terms.config, terms.port, terms.timeout).await?;
+    let session = http2::Session::open(link, &terms.config, terms.port, terms.timeout).await?;
     Ok(Established::Http2(Box::new(session)))
 }
 
@@ -86,7 +87,7 @@ impl<H: Host> Protocol<H> {
     pub(crate) fn new(established: Established, config: &Config) -> Self {
         match established {
             Established::Http1(link) => Self::Http1(Box::new(Http1::new(link, config))),
-            Established::Http2(session) => Self::Http2(Box::new(Http2::new(*session, config))),
+            Established::Http2(session) => Self::Http2(Box::new(Http2::new(*session))),
         }
     }
 

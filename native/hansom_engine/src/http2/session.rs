@@ -10,10 +10,11 @@ use bytes::Bytes;
 use h2::client::{Builder, Connection, SendRequest};
 
 use super::ending;
-use super::head::Origin;
+use super::keepalive::KeepAlive;
 use super::wire::{Line, Wire};
 use crate::config::Config;
 use crate::error::Error;
+use crate::streams::head::Origin;
 use crate::transport::Link;
 
 /// Streams we reset are remembered, so that what the peer sent before it knew is not taken for an
@@ -28,6 +29,12 @@ pub(crate) struct Session {
     pub(super) line: Arc<Line>,
     pub(super) origin: Origin,
     pub(super) tls: bool,
+    pub(super) keepalive: KeepAlive,
+    /// The window meant to be free for all streams together, and what it is set to now.
+    pub(super) base_window: usize,
+    pub(super) window: usize,
+    /// Bytes of content handed to the protocol library.
+    pub(super) handed: u64,
 }
 
 impl Session {
@@ -49,10 +56,6 @@ impl Session {
             None => opening.await,
         }
     }
-
-    pub(crate) fn is_tls(&self) -> bool {
-        self.tls
-    }
 }
 
 async fn greet(link: Link, config: &Config, port: u16) -> Result<Session, Error> {
@@ -71,7 +74,19 @@ async fn greet(link: Link, config: &Config, port: u16) -> Result<Session, Error>
             Poll::Pending => Poll::Pending,
         })
         .await?;
-        Ok(Session { connection, requests, line, origin, tls })
+        let keepalive = KeepAlive::new(connection.ping_pong(), &config.http2);
+        let window = config.http2.connection_window.max(65_535) as usize;
+        Ok(Session {
+            connection,
+            requests,
+            line,
+            origin,
+            tls,
+            keepalive,
+            base_window: window,
+            window,
+            handed: 0,
+        })
     });
     poll_fn(|cx| {
         outer.begin_turn(usize::MAX, cx);

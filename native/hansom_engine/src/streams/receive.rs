@@ -1,46 +1,55 @@
 //! What comes on a stream, taken in as it comes and handed on as its reader wants it.
 
-use std::future::Future;
-use std::pin::Pin;
 use std::task::{Context, Poll};
 
-use h2::Reason;
+use bytes::Bytes;
 
+use super::session::{Came, Session};
 use super::stream::{Head, Receive, Role, Stage, Steps, Stream, Wish};
 use super::{Fate, Side};
-use super::{ending, head};
-use crate::error::{Error, H2Code, Limit};
+use crate::error::{Error, Limit};
 use crate::event::{Answer, Message, Notice, StreamEvent};
+use crate::headers::HeaderList;
 use crate::host::{BodyBuffer, Host};
 use crate::port::Port;
 
-impl<H: Host> Stream<H> {
+impl<H: Host, S: Session> Stream<H, S> {
     /// Does whatever can be done on this stream.
-    pub(super) fn work(&mut self, side: &mut Side<'_>, port: &mut Port<'_, H>) -> Fate {
+    pub(super) fn work(&mut self, side: &mut Side<'_, S>, port: &mut Port<'_, H>) -> Fate {
         if matches!(self.receive, Receive::Queued(_)) {
             self.set_receive_deadline(false);
             return Fate::Open;
         }
         let sent = self.send_more(side, port);
-        let came = self.take_in(side, port);
-        let fate = self.hand_on(side, port);
+        let mut came = false;
+        let fate = loop {
+            came |= self.take_in(side, port);
+            let fate = self.hand_on(side, port);
+            // What was handed on may have made room for more.
+            if fate != Fate::Open || !self.stalled || !self.wants_more() {
+                break fate;
+            }
+        };
+        self.stop_sending(port);
         self.set_receive_deadline(sent || came);
         fate
     }
 
     /// Takes in what has come; `true` if anything has.
-    fn take_in(&mut self, side: &mut Side<'_>, port: &mut Port<'_, H>) -> bool {
+    fn take_in(&mut self, side: &mut Side<'_, S>, port: &mut Port<'_, H>) -> bool {
         let mut progress = false;
+        self.stalled = false;
         while self.outcome.is_none() {
+            if !self.wants_more() {
+                self.stalled = true;
+                break;
+            }
             match self.poll(side, port) {
                 Poll::Pending => break,
                 Poll::Ready(Ok(())) => progress = true,
                 Poll::Ready(Err(error)) => {
                     progress = true;
-                    self.reset(match error {
-                        Error::StreamError(H2Code::PROTOCOL_ERROR) => Reason::PROTOCOL_ERROR,
-                        _ => Reason::CANCEL,
-                    });
+                    self.reset(S::code_of(&error));
                     self.outcome = Some(Err(error));
                 }
             }
@@ -49,105 +58,77 @@ impl<H: Host> Stream<H> {
     }
 
     /// Takes in one thing.
-    fn poll(&mut self, side: &mut Side<'_>, port: &mut Port<'_, H>) -> Poll<Result<(), Error>> {
-        let waker = self.waker.clone();
-        let cx = &mut Context::from_waker(&waker);
-        match &mut self.receive {
-            Receive::Queued(_) | Receive::Over => Poll::Pending,
-            Receive::Head(response) => {
-                if let Poll::Ready(Some(Ok(interim))) = response.poll_informational(cx) {
-                    return Poll::Ready(self.take_interim(&interim, port));
-                }
-                match Pin::new(response).poll(cx) {
-                    Poll::Pending => Poll::Pending,
-                    Poll::Ready(Err(error)) => Poll::Ready(Err(side.error(&error))),
-                    Poll::Ready(Ok(response)) => {
-                        let (parts, body) = response.into_parts();
-                        if parts.headers.len() > port.config.limits.headers {
-                            return Poll::Ready(Err(Error::Limit(Limit::Headers)));
-                        }
-                        let headers = head::list(&parts.headers);
-                        let length = headers
-                            .values(b"content-length")
-                            .next()
-                            .and_then(|value| std::str::from_utf8(value).ok()?.parse().ok());
-                        self.response = Some(Head {
-                            status: parts.status.as_u16(),
-                            headers: port.remember_headers(headers),
-                            length,
-                            told: false,
-                        });
-                        if body.is_end_stream() {
-                            self.end();
-                        } else {
-                            self.receive = Receive::Body(body);
-                        }
-                        Poll::Ready(Ok(()))
-                    }
-                }
+    fn poll(&mut self, side: &mut Side<'_, S>, port: &mut Port<'_, H>) -> Poll<Result<(), Error>> {
+        let Receive::Open(incoming) = &mut self.receive else { return Poll::Pending };
+        let cx = &mut Context::from_waker(&self.waker);
+        let came = match side.session.poll_receive(incoming, cx) {
+            Poll::Pending => return Poll::Pending,
+            Poll::Ready(Err(error)) => return Poll::Ready(Err(error)),
+            Poll::Ready(Ok(came)) => came,
+        };
+        Poll::Ready(match came {
+            Came::Interim { status, headers } => self.take_interim(status, headers, port),
+            Came::Head { status, headers, length, ended } => {
+                self.take_head(status, headers, length, ended, port)
             }
-            Receive::Body(body) => match body.poll_data(cx) {
-                Poll::Pending => Poll::Pending,
-                Poll::Ready(Some(Err(error))) => Poll::Ready(Err(side.error(&error))),
-                Poll::Ready(Some(Ok(data))) => {
-                    let ended = body.is_end_stream();
-                    let taken = self.take_data(&data, side, port);
-                    if ended && taken.is_ok() {
-                        self.end();
-                    }
-                    Poll::Ready(taken)
+            Came::Data { data, ended } => {
+                let taken = self.take_data(&data, side, port);
+                if ended && taken.is_ok() {
+                    self.outcome = Some(Ok(()));
                 }
-                Poll::Ready(None) => {
-                    if let Receive::Body(body) = std::mem::replace(&mut self.receive, Receive::Over)
-                    {
-                        self.receive = Receive::Trailers(body);
-                    }
-                    Poll::Ready(Ok(()))
-                }
-            },
-            Receive::Trailers(body) => match body.poll_trailers(cx) {
-                Poll::Pending => Poll::Pending,
-                Poll::Ready(Err(error)) => Poll::Ready(Err(side.error(&error))),
-                Poll::Ready(Ok(trailers)) => {
-                    self.trailers = trailers;
-                    self.end();
-                    Poll::Ready(Ok(()))
-                }
-            },
-        }
+                taken
+            }
+            Came::End(trailers) => {
+                self.trailers = trailers;
+                self.outcome = Some(Ok(()));
+                Ok(())
+            }
+            Came::Nothing => Ok(()),
+        })
     }
 
-    /// The response is complete. What is left of it is in the inbox.
-    fn end(&mut self) {
-        self.outcome = Some(Ok(()));
-        if matches!(self.receive, Receive::Head(_)) {
-            self.receive = Receive::Over;
+    fn take_head(
+        &mut self,
+        status: u16,
+        headers: HeaderList,
+        length: Option<u64>,
+        ended: bool,
+        port: &mut Port<'_, H>,
+    ) -> Result<(), Error> {
+        if headers.len() > port.config.limits.headers {
+            return Err(Error::Limit(Limit::Headers));
         }
+        let headers = port.remember_headers(headers);
+        self.response = Some(Head { status, headers, length, told: false });
+        // It is known now that the peer took the request.
+        self.again = None;
+        if ended {
+            self.outcome = Some(Ok(()));
+        }
+        Ok(())
     }
 
     fn take_interim(
         &mut self,
-        response: &http::Response<()>,
+        status: u16,
+        headers: HeaderList,
         port: &mut Port<'_, H>,
     ) -> Result<(), Error> {
         self.interim += 1;
         if self.interim > port.config.limits.interim_responses {
             return Err(Error::Limit(Limit::InterimResponses));
         }
-        let status = response.status().as_u16();
-        let headers = || head::list(response.headers());
         match &self.role {
             Role::Whole(caller) if self.wants.interim => {
-                port.sink.inform(caller, status, b"", &headers());
+                port.sink.inform(caller, status, b"", &headers);
             }
             Role::Messages(messages) if self.wants.interim => {
-                let (reason, headers) = (Vec::new(), headers());
-                let message = Message::Informational { status, reason, headers };
+                let message = Message::Informational { status, reason: Vec::new(), headers };
                 let _ = port.sink.send(&messages.receiver, message);
             }
             Role::Handled(handled) => {
-                let event = StreamEvent::Informational { status, headers: headers() };
-                let message = Message::Stream { id: self.id.into(), event };
+                let event = StreamEvent::Informational { status, headers };
+                let message = Message::Stream { id: self.id, event };
                 let _ = port.sink.send(&handled.handler, message);
             }
             Role::Whole(_) | Role::Messages(_) | Role::Steps(_) => {}
@@ -157,8 +138,8 @@ impl<H: Host> Stream<H> {
 
     fn take_data(
         &mut self,
-        data: &[u8],
-        side: &mut Side<'_>,
+        data: &Bytes,
+        side: &mut Side<'_, S>,
         port: &Port<'_, H>,
     ) -> Result<(), Error> {
         if data.is_empty() {
@@ -167,7 +148,7 @@ impl<H: Host> Stream<H> {
         self.unreleased += data.len();
         *side.held += data.len();
         if self.is_contentless() {
-            return Err(Error::StreamError(H2Code::PROTOCOL_ERROR));
+            return Err(S::malformed());
         }
         let limit = port.config.limits.body_bytes;
         let whole = match &self.role {
@@ -186,7 +167,7 @@ impl<H: Host> Stream<H> {
     }
 
     /// Hands on what its reader wants now.
-    fn hand_on(&mut self, side: &mut Side<'_>, port: &mut Port<'_, H>) -> Fate {
+    fn hand_on(&mut self, side: &mut Side<'_, S>, port: &mut Port<'_, H>) -> Fate {
         let result = match &self.role {
             Role::Whole(_) => Ok(if self.outcome.is_some() { Fate::Over } else { Fate::Open }),
             Role::Messages(_) => self.hand_messages(side, port),
@@ -196,7 +177,7 @@ impl<H: Host> Stream<H> {
         match result {
             Ok(fate) => fate,
             Err(error) => {
-                self.reset(Reason::CANCEL);
+                self.reset(S::CANCEL);
                 self.inbox.clear();
                 self.outcome = Some(Err(error));
                 Fate::Over
@@ -206,11 +187,12 @@ impl<H: Host> Stream<H> {
 
     fn hand_messages(
         &mut self,
-        side: &mut Side<'_>,
+        side: &mut Side<'_, S>,
         port: &mut Port<'_, H>,
     ) -> Result<Fate, Error> {
+        let sent = self.is_sent();
         let Role::Messages(messages) = &mut self.role else { return Ok(Fate::Open) };
-        if (self.outbox.is_complete() || self.response.is_some())
+        if (sent || self.response.is_some())
             && let Some(caller) = messages.accept.take()
         {
             port.sink.reply(caller, Answer::Ok);
@@ -246,7 +228,11 @@ impl<H: Host> Stream<H> {
         Ok(if over { Fate::Over } else { Fate::Open })
     }
 
-    fn hand_steps(&mut self, side: &mut Side<'_>, port: &mut Port<'_, H>) -> Result<Fate, Error> {
+    fn hand_steps(
+        &mut self,
+        side: &mut Side<'_, S>,
+        port: &mut Port<'_, H>,
+    ) -> Result<Fate, Error> {
         if let Role::Steps(Steps { accept, .. }) = &mut self.role
             && self.outcome.as_ref().is_none_or(Result::is_ok)
             && let Some(caller) = accept.take()
@@ -263,7 +249,7 @@ impl<H: Host> Stream<H> {
                     // The reason is kept for the next command.
                     if let Some(Err(error)) = &self.outcome {
                         for caller in self.outbox.abandon() {
-                            port.sink.reply(caller, Answer::Error(ending::send_error(error)));
+                            port.sink.reply(caller, Answer::Error(S::send_error(error)));
                         }
                     }
                     return Ok(Fate::Open);
@@ -312,8 +298,12 @@ impl<H: Host> Stream<H> {
         }
     }
 
-    fn hand_handler(&mut self, side: &mut Side<'_>, port: &mut Port<'_, H>) -> Result<Fate, Error> {
-        let id = u64::from(self.id);
+    fn hand_handler(
+        &mut self,
+        side: &mut Side<'_, S>,
+        port: &mut Port<'_, H>,
+    ) -> Result<Fate, Error> {
+        let id = self.id;
         let Role::Handled(handled) = &mut self.role else { return Ok(Fate::Open) };
         if self.outcome.as_ref().is_none_or(Result::is_ok)
             && let Some(caller) = handled.accept.take()
@@ -357,7 +347,7 @@ impl<H: Host> Stream<H> {
         }
         if !ended && !std::mem::replace(&mut self.end_told, true) {
             let event = match self.trailers.take() {
-                Some(trailers) => StreamEvent::Trailers(head::list(&trailers)),
+                Some(trailers) => StreamEvent::Trailers(trailers),
                 None => {
                     let data = H::Buffer::allocate(0).ok_or(Error::OutOfMemory)?;
                     StreamEvent::Data { data, end: true }
@@ -373,7 +363,7 @@ impl<H: Host> Stream<H> {
     }
 
     /// The last word about a stream that came to its end.
-    pub(super) fn conclude(mut self, last: u32, port: &mut Port<'_, H>) {
+    pub(super) fn conclude(mut self, last: u64, port: &mut Port<'_, H>) {
         match self.outcome.take() {
             Some(Ok(())) => {}
             Some(Err(error)) => return self.fail(&error, last, port),
@@ -390,15 +380,15 @@ impl<H: Host> Stream<H> {
                         Answer::Full { status, headers, body }
                     }
                     (_, Err(error)) => Answer::Error(error),
-                    (None, Ok(_)) => Answer::Error(Error::StreamError(H2Code::PROTOCOL_ERROR)),
+                    (None, Ok(_)) => Answer::Error(S::malformed()),
                 };
                 port.sink.reply(caller, answer);
             }
             Role::Messages(messages) => {
                 if self.wants.trailers
-                    && let Some(trailers) = &self.trailers
+                    && let Some(trailers) = self.trailers
                 {
-                    let message = Message::Trailers(head::list(trailers));
+                    let message = Message::Trailers(trailers);
                     let _ = port.sink.send(&messages.receiver, message);
                 }
                 let _ = port.sink.send(&messages.receiver, Message::Done);

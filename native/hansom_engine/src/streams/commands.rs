@@ -1,16 +1,14 @@
-//! What can be asked of an HTTP/2 connection.
+//! What can be asked of a connection of many streams.
 
 use std::collections::VecDeque;
-use std::task::{Context, Poll};
+use std::task::Context;
 
-use h2::Reason;
-
-use super::frames::Peer;
+use super::head;
 use super::inbox::Inbox;
 use super::outbox::{MOST_WAITING, Outbox};
+use super::session::{Opened, Room, Session};
 use super::stream::{Handled, Messages, Receive, Role, Stage, Steps, Stream, Timers, Wants, Wish};
-use super::{Http2, Side};
-use super::{ending, head};
+use super::{Side, Streams};
 use crate::command::{AsyncMode, Command, Content, Request, RequestOptions, SendTimeout};
 use crate::config::MaxStreams;
 use crate::error::Error;
@@ -20,10 +18,7 @@ use crate::headers::HeaderList;
 use crate::host::Host;
 use crate::port::Port;
 
-/// Identifiers beyond this one are not used: a new connection takes over before they run out.
-const LAST_STREAM: u32 = (1 << 31) - 1024;
-
-impl<H: Host> Http2<H> {
+impl<H: Host, S: Session> Streams<H, S> {
     /// Carries a command out, as far as that needs no reading.
     pub(crate) fn apply(&mut self, command: Command<H>, port: &mut Port<'_, H>) {
         match command {
@@ -85,21 +80,20 @@ impl<H: Host> Http2<H> {
             Command::StreamConsume { stream, bytes } => self.consume(stream, bytes),
             Command::StreamCancel { caller, stream, code } => {
                 if let Some(key) = self.handled_key(stream) {
-                    self.cancel(key, Reason::from(code));
+                    self.cancel(key, code.into());
                 }
                 port.sink.reply(caller, Answer::Ok);
             }
             Command::WatchIdle => {}
             Command::Reuse { caller } => {
                 let ready = !self.draining
-                    && self.with_link(|link| link.is_some_and(|link| link.check().is_ok()));
+                    && self.session.as_ref().is_some_and(|session| session.check().is_ok());
                 port.sink.reply(caller, Answer::Reuse { should_close: false, ready });
             }
-            Command::Send { caller, .. } | Command::Recv { caller, .. } => {
-                // Raw bytes in between would break every stream.
-                port.sink.reply(caller, Answer::Error(Error::NotSupported));
-            }
-            other => self.with_link(|link| port.ask_link(link, other)),
+            other => match &self.session {
+                Some(session) => session.ask(other, port),
+                None => port.ask_link(None, other),
+            },
         }
     }
 
@@ -120,30 +114,30 @@ impl<H: Host> Http2<H> {
         let Some(session) = self.session.as_ref().filter(|_| !self.draining) else {
             return refuse(role, Error::InvalidState, port);
         };
-        let peer = session.line.peer();
-        let head = match head::request(&request, &session.origin) {
-            Ok((_, size)) if size > peer.max_header_list as usize => {
-                return refuse(role, Error::HeaderListTooLarge, port);
-            }
-            Ok((head, _)) => head,
+        let head = match session.head(&request) {
+            Ok(head) => head,
             Err(error) => return refuse(role, error, port),
         };
-        if port.config.http2.max_streams == MaxStreams::Fail && !self.has_room() {
-            return refuse(role, Error::MaxStreamsExceeded, port);
-        }
-        let send = options.send_timeout.unwrap_or(port.config.http2.send_timeout);
+        let send = options.send_timeout.unwrap_or(S::send_timeout(port.config));
         let outbox = Outbox::new(request.content);
-        if send == SendTimeout::Never && outbox.len() as u64 > self.room() + MOST_WAITING as u64 {
+        let at_once = session.content_room() + MOST_WAITING as u64;
+        if send == SendTimeout::Never && outbox.len() as u64 > at_once {
             return refuse(role, Error::SendBufferFull, port);
+        }
+        if S::max_streams(port.config) == MaxStreams::Fail
+            && (!self.queued.is_empty() || self.poll_room(None) == Room::Later)
+        {
+            return refuse(role, Error::MaxStreamsExceeded, port);
         }
         port.status.count_request();
         let entry = self.streams.vacant_entry();
         let key = entry.key();
         entry.insert(Stream {
             role,
-            head_only: head.method() == http::Method::HEAD,
+            head_only: S::expects_no_content(&head),
             receive: Receive::Queued(Box::new(head)),
             send: None,
+            again: None,
             outbox,
             inbox: Inbox::new(),
             waker: self.ready.stream(key),
@@ -152,6 +146,8 @@ impl<H: Host> Http2<H> {
             interim: 0,
             trailers: None,
             outcome: None,
+            refused: false,
+            stalled: false,
             end_told: false,
             unreleased: 0,
             wants: Wants {
@@ -168,43 +164,43 @@ impl<H: Host> Http2<H> {
             },
         });
         self.queued.push_back(key);
-        self.open_queued(port);
+        if S::WOKEN_FROM_OUTSIDE {
+            self.ready.note_connection();
+        } else {
+            self.open_queued(port);
+        }
         // One that still waits has its deadline set by this.
-        self.ready.stream(key).wake();
+        self.ready.note(key);
         Some(key)
     }
 
-    /// Whether one more stream may be opened now.
-    fn has_room(&self) -> bool {
+    /// Whether one more stream can be opened.
+    fn poll_room(&mut self, key: Option<usize>) -> Room {
         let open = self.streams.len() - self.queued.len();
-        self.session.as_ref().is_some_and(|session| open < session.line.peer().max_streams as usize)
-    }
-
-    /// Bytes a new stream may certainly send without waiting.
-    fn room(&self) -> u64 {
-        self.session.as_ref().map_or(0, |session| room(&session.line.peer(), self.handed))
+        let Some(session) = &mut self.session else { return Room::Over };
+        let head = key.and_then(|key| match self.streams.get(key).map(|it| &it.receive) {
+            Some(Receive::Queued(head)) => Some(&**head),
+            _ => None,
+        });
+        session.poll_room(open, head, &mut Context::from_waker(self.ready.connection()))
     }
 
     /// Opens streams that wait, as far as the peer has room for them.
     pub(super) fn open_queued(&mut self, port: &mut Port<'_, H>) {
-        while !self.queued.is_empty() && self.has_room() {
-            let Some(session) = &mut self.session else { return };
-            let cx = &mut Context::from_waker(self.ready.connection());
-            match session.requests.poll_ready(cx) {
-                Poll::Ready(Ok(())) => {}
-                // The connection is about to end, and those who wait with it.
-                Poll::Ready(Err(_)) => return,
-                Poll::Pending => {
-                    // That took the place of the waker of the stream that is in the way.
+        while let Some(key) = self.queued.front().copied() {
+            match self.poll_room(Some(key)) {
+                Room::Yes => {}
+                // If it is over, those who wait end with the connection.
+                Room::Later | Room::Over => return,
+                Room::AfterNewest => {
                     if let Some(newest) = self.newest {
                         self.work(newest, port);
                     }
                     return;
                 }
             }
-            if let Some(key) = self.queued.pop_front()
-                && let Err(error) = self.open(key)
-            {
+            self.queued.pop_front();
+            if let Err(error) = self.open(key) {
                 self.give_up(key, &error, port);
             }
         }
@@ -217,30 +213,42 @@ impl<H: Host> Http2<H> {
             return Err(Error::InvalidState);
         };
         let bodyless = stream.outbox.is_bodyless();
-        let (response, mut send) = session
-            .requests
-            .send_request(*head, bodyless)
-            .map_err(|error| ending::request_error(&error, &session.line, session.tls))?;
-        let id = send.stream_id().as_u32();
+        let again = if bodyless { session.keep(&head) } else { None };
+        let Opened { id, incoming, mut outgoing, is_last } = session.open(*head, bodyless)?;
         if bodyless {
             stream.outbox.ended_with_head();
-        } else {
+        } else if let Some(data) = stream.outbox.take_small(session.content_room()) {
             // What certainly fits needs no look at the windows, and leaves with the head.
-            let peer = session.line.peer();
-            let room = room(&peer, self.handed);
-            if let Some(data) = stream.outbox.take_small(room) {
-                self.handed += data.len() as u64;
-                send.send_data(data, true).map_err(|_| Error::ProtocolError)?;
-            }
+            session.send(&mut outgoing, data, true).map_err(|_| Error::ProtocolError)?;
         }
-        stream.opened(id, response, send);
+        stream.opened(id, incoming, outgoing);
+        stream.again = again.map(Box::new);
         if matches!(stream.role, Role::Handled(_)) {
             self.handled.insert(id, key);
         }
         self.newest = Some(key);
-        self.ready.stream(key).wake();
-        self.draining |= id >= LAST_STREAM;
+        self.ready.note(key);
+        self.draining |= is_last;
         Ok(())
+    }
+
+    /// Puts streams whose requests were lost back in front of those that wait, in order.
+    pub(super) fn open_again(&mut self) {
+        let mut lost: Vec<(u64, usize)> = Vec::new();
+        for (key, stream) in &mut self.streams {
+            if let Some(head) = stream.again.take() {
+                lost.push((stream.id, key));
+                stream.receive = Receive::Queued(head);
+                stream.send = None;
+                stream.outbox.begin_again();
+            }
+        }
+        lost.sort_unstable();
+        for (_, key) in lost.into_iter().rev() {
+            self.queued.push_front(key);
+        }
+        self.newest = None;
+        self.ready.note_connection();
     }
 
     fn start_steps(
@@ -346,7 +354,7 @@ impl<H: Host> Http2<H> {
         for caller in rest.into_iter().chain(told) {
             port.sink.reply(caller, Answer::Ok);
         }
-        self.ready.stream(key).wake();
+        self.ready.note(key);
     }
 
     fn start_response(&mut self, caller: H::Caller, port: &mut Port<'_, H>) {
@@ -356,12 +364,12 @@ impl<H: Host> Http2<H> {
         };
         // A response of the same process that it never read to its end is of no use any more.
         if let Some(old) = self.step_key(&process, |stage| matches!(stage, Stage::Idle)) {
-            self.cancel(old, Reason::CANCEL);
+            self.cancel(old, S::CANCEL);
         }
         if let Some(Role::Steps(steps)) = self.streams.get_mut(key).map(|stream| &mut stream.role) {
             steps.stage = Stage::Head(Some(caller));
         }
-        self.ready.stream(key).wake();
+        self.ready.note(key);
     }
 
     fn want(&mut self, wish: Wish, caller: H::Caller, port: &mut Port<'_, H>) {
@@ -371,7 +379,7 @@ impl<H: Host> Http2<H> {
         match (key, steps) {
             (Some(key), Some(Role::Steps(steps))) => {
                 steps.held.push_back((wish, caller));
-                self.ready.stream(key).wake();
+                self.ready.note(key);
             }
             _ => {
                 let error = match wish {
@@ -391,7 +399,7 @@ impl<H: Host> Http2<H> {
                 && receiver.is_none_or(|it| H::same_receiver(&messages.receiver, it))
             {
                 messages.pace.pull();
-                return self.ready.stream(*key).wake();
+                return self.ready.note(*key);
             }
         }
     }
@@ -414,15 +422,15 @@ impl<H: Host> Http2<H> {
             }
         }
         for key in woken {
-            self.ready.stream(key).wake();
+            self.ready.note(key);
         }
     }
 
-    pub(super) fn cancel_those(&mut self, which: impl Fn(&Stream<H>) -> bool) {
+    pub(super) fn cancel_those(&mut self, which: impl Fn(&Stream<H, S>) -> bool) {
         let keys: Vec<usize> =
             self.streams.iter().filter(|(_, it)| which(it)).map(|(key, _)| key).collect();
         for key in keys {
-            self.cancel(key, Reason::CANCEL);
+            self.cancel(key, S::CANCEL);
         }
     }
 
@@ -433,7 +441,7 @@ impl<H: Host> Http2<H> {
         if let Some((key, false)) = found
             && let Some(mut stream) = self.remove(key)
         {
-            stream.reset(Reason::CANCEL);
+            stream.reset(S::CANCEL);
             if let Some(caller) = stream.role.into_caller() {
                 H::forget(caller);
             }
@@ -448,6 +456,9 @@ impl<H: Host> Http2<H> {
         manual: bool,
         port: &mut Port<'_, H>,
     ) {
+        if !S::HANDLERS {
+            return port.refuse(caller);
+        }
         let handled =
             Handled { handler, pace: Pace::push(port.config), manual, accept: Some(caller) };
         let request = Request { content: Content::Stream, ..request };
@@ -456,7 +467,7 @@ impl<H: Host> Http2<H> {
     }
 
     fn handled_key(&self, id: u64) -> Option<usize> {
-        self.handled.get(&u32::try_from(id).ok()?).copied()
+        self.handled.get(&id).copied()
     }
 
     fn send_on(
@@ -475,25 +486,16 @@ impl<H: Host> Http2<H> {
 
     fn consume(&mut self, stream: u64, bytes: u64) {
         let Some(key) = self.handled_key(stream) else { return };
-        let (Some(session), Some(stream)) = (&self.session, self.streams.get_mut(key)) else {
+        let (Some(session), Some(stream)) = (&mut self.session, self.streams.get_mut(key)) else {
             return;
         };
         if !matches!(&stream.role, Role::Handled(handled) if handled.manual) {
             return;
         }
-        let mut side = Side {
-            line: &session.line,
-            tls: session.tls,
-            held: &mut self.held,
-            handed: &mut self.handed,
-        };
+        let mut side = Side { session, held: &mut self.held };
         // What was not delivered yet cannot have been consumed.
         let delivered = stream.unreleased - stream.inbox.len().min(stream.unreleased);
         let bytes = usize::try_from(bytes).unwrap_or(usize::MAX).min(delivered);
         stream.release(bytes, &mut side);
     }
-}
-
-fn room(peer: &Peer, handed: u64) -> u64 {
-    peer.window.saturating_sub(handed).min(peer.initial_window.into())
 }

@@ -7,7 +7,7 @@ use crate::host::BodyBuffer;
 use crate::http1::Gather;
 
 /// The size from which a piece is not added to any more.
-const PIECE: usize = 64 << 10;
+pub(super) const PIECE: usize = 64 << 10;
 
 /// A queue of pieces. What is to be handed over as a whole is one piece, however large; the rest
 /// is joined to pieces of at least [`PIECE`] bytes where a peer sends smaller ones.

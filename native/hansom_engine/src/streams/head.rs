@@ -12,7 +12,7 @@ use crate::headers::HeaderList;
 const FIELD_OVERHEAD: usize = 32;
 
 /// What every request of a connection says of its server.
-pub(super) struct Origin {
+pub(crate) struct Origin {
     scheme: Scheme,
     authority: Option<Authority>,
     /// The size of the pseudo-header fields, those of the method and the path not counted.
@@ -21,7 +21,7 @@ pub(super) struct Origin {
 
 impl Origin {
     /// The origin dialled: `host_header` is `host` or `host:port`, of which only the host counts.
-    pub(super) fn new(host_header: &[u8], port: u16, tls: bool) -> Self {
+    pub(crate) fn new(host_header: &[u8], port: u16, tls: bool) -> Self {
         let scheme = if tls { Scheme::HTTPS } else { Scheme::HTTP };
         let mut authority = without_port(host_header).to_vec();
         let default = if tls { 443 } else { 80 };
@@ -52,7 +52,7 @@ fn without_port(host: &[u8]) -> &[u8] {
 /// [`Error::ProtocolError`] for what HTTP/2 does not allow: CONNECT, a target that is not in
 /// origin form (or `*` with OPTIONS), fields that are about the connection, malformed names and
 /// values, blanks around values.
-pub(super) fn request<P>(
+pub(crate) fn request<P>(
     request: &Request<P>,
     origin: &Origin,
 ) -> Result<(http::Request<()>, usize), Error> {
@@ -91,7 +91,7 @@ fn path(target: &[u8], method: &Method) -> Result<PathAndQuery, Error> {
 }
 
 /// A trailer section, ready to be sent; the same errors as for [`request`].
-pub(super) fn trailers(list: &HeaderList) -> Result<HeaderMap, Error> {
+pub(crate) fn trailers(list: &HeaderList) -> Result<HeaderMap, Error> {
     fields(list, &mut 0)
 }
 
@@ -121,7 +121,7 @@ fn is_about_connection(name: &HeaderName, value: &[u8]) -> bool {
 }
 
 /// A header section of the peer. Fields of the same name stand together, in order.
-pub(super) fn list(map: &HeaderMap) -> HeaderList {
+pub(crate) fn list(map: &HeaderMap) -> HeaderList {
     let bytes = map.iter().map(|(name, value)| name.as_str().len() + value.len()).sum();
     let mut list = HeaderList::with_capacity(map.len(), bytes);
     for (name, value) in map {

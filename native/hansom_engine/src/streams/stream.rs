@@ -5,15 +5,12 @@ use std::sync::Arc;
 use std::task::Waker;
 use std::time::Duration;
 
-use bytes::Bytes;
-use h2::client::ResponseFuture;
-use h2::{Reason, RecvStream, SendStream};
-use http::HeaderMap;
 use tokio::time::Instant;
 
 use super::Side;
-use super::inbox::Inbox;
+use super::inbox::{Inbox, PIECE};
 use super::outbox::Outbox;
+use super::session::Session;
 use crate::command::SendTimeout;
 use crate::error::Error;
 use crate::flow::Pace;
@@ -21,23 +18,29 @@ use crate::headers::HeaderList;
 use crate::host::Host;
 
 /// A stream, from the wish for it to the last word about it.
-pub(super) struct Stream<H: Host> {
+pub(super) struct Stream<H: Host, S: Session> {
     pub(super) role: Role<H>,
-    pub(super) receive: Receive,
-    pub(super) send: Option<SendStream<Bytes>>,
+    pub(super) receive: Receive<S>,
+    pub(super) send: Option<S::Outgoing>,
+    /// The head of a request that may have to be sent again.
+    pub(super) again: Option<Box<S::Head>>,
     pub(super) outbox: Outbox<H>,
     pub(super) inbox: Inbox<H::Buffer>,
     pub(super) waker: Waker,
     /// The identifier, once there is one.
-    pub(super) id: u32,
+    pub(super) id: u64,
     /// A response to HEAD.
     pub(super) head_only: bool,
     pub(super) response: Option<Head>,
     /// Interim responses so far.
     pub(super) interim: usize,
-    pub(super) trailers: Option<HeaderMap>,
+    pub(super) trailers: Option<HeaderList>,
     /// How the response ended, once it has.
     pub(super) outcome: Option<Result<(), Error>>,
+    /// The peer takes no more of the request.
+    pub(super) refused: bool,
+    /// There may be more, but its reader has enough for now.
+    pub(super) stalled: bool,
     /// A handler has been told that the response is complete.
     pub(super) end_told: bool,
     /// Bytes received for which the window was not yet reopened.
@@ -65,14 +68,12 @@ pub(super) struct Head {
 /// How far the response has come.
 ///
 /// ```text
-///   Queued ─► Head ─► Body ─► Trailers ─► Over        any ── reset, lost ──► Over
+///   Queued ─► Open ─► Over        Open ── sent early, and lost ──► Queued
 /// ```
-pub(super) enum Receive {
+pub(super) enum Receive<S: Session> {
     /// The peer allows no more streams for now.
-    Queued(Box<http::Request<()>>),
-    Head(ResponseFuture),
-    Body(RecvStream),
-    Trailers(RecvStream),
+    Queued(Box<S::Head>),
+    Open(S::Incoming),
     Over,
 }
 
@@ -158,15 +159,19 @@ impl<H: Host> Role<H> {
     }
 }
 
-impl Side<'_> {
+impl<S: Session> Side<'_, S> {
     /// Reopens the window of a stream for bytes that were received.
-    pub(super) fn release(&mut self, unreleased: &mut usize, receive: &mut Receive, bytes: usize) {
+    pub(super) fn release(
+        &mut self,
+        unreleased: &mut usize,
+        receive: &mut Receive<S>,
+        bytes: usize,
+    ) {
         let bytes = bytes.min(*unreleased);
         *unreleased -= bytes;
         *self.held -= bytes;
-        if let Receive::Body(stream) | Receive::Trailers(stream) = receive {
-            // Refused only for more than was received.
-            let _ = stream.flow_control().release_capacity(bytes);
+        if let Receive::Open(incoming) = receive {
+            S::release(incoming, bytes);
         }
     }
 }
@@ -177,20 +182,26 @@ impl Timers {
     }
 }
 
-impl<H: Host> Stream<H> {
+impl<H: Host, S: Session> Stream<H, S> {
     /// Tells the peer that nobody is interested any more, if it does not know yet.
-    pub(super) fn reset(&mut self, reason: Reason) {
-        if let Some(send) = &mut self.send
-            && !(matches!(self.outcome, Some(Ok(()))) && self.outbox.is_complete())
+    pub(super) fn reset(&mut self, code: u64) {
+        let complete = matches!(self.outcome, Some(Ok(())));
+        if let Receive::Open(incoming) = &mut self.receive
+            && !complete
         {
-            send.send_reset(reason);
+            S::stop(incoming, code);
+        }
+        if let Some(send) = &mut self.send
+            && !(complete && self.outbox.is_complete())
+        {
+            S::reset(send, code);
         }
         self.send = None;
         self.receive = Receive::Over;
     }
 
     /// Reopens the window for bytes that were received.
-    pub(super) fn release(&mut self, bytes: usize, side: &mut Side<'_>) {
+    pub(super) fn release(&mut self, bytes: usize, side: &mut Side<'_, S>) {
         side.release(&mut self.unreleased, &mut self.receive, bytes);
     }
 
@@ -198,6 +209,24 @@ impl<H: Host> Stream<H> {
     pub(super) fn is_contentless(&self) -> bool {
         self.head_only
             || self.response.as_ref().is_some_and(|head| matches!(head.status, 204 | 304))
+    }
+
+    /// Whether the request is on its way, its end included.
+    pub(super) fn is_sent(&self) -> bool {
+        self.outbox.is_complete() && self.send.as_ref().is_none_or(S::is_flushed)
+    }
+
+    /// Whether more of the response is to be taken in.
+    pub(super) fn wants_more(&self) -> bool {
+        if S::TAKES_ALL || self.inbox.len() < PIECE {
+            return true;
+        }
+        match &self.role {
+            Role::Whole(_) => true,
+            Role::Messages(messages) => messages.pace.allows(),
+            Role::Steps(steps) => matches!(steps.stage, Stage::Reading(..)),
+            Role::Handled(handled) => handled.manual || handled.pace.allows(),
+        }
     }
 
     /// Whether someone waits for the peer, so that it may take too long.
@@ -209,10 +238,10 @@ impl<H: Host> Stream<H> {
             return true;
         }
         match &self.role {
-            Role::Whole(_) => self.outbox.is_complete(),
+            Role::Whole(_) => self.is_sent(),
             Role::Messages(messages) => {
                 let waits = self.response.is_none() || messages.pace.allows();
-                self.outbox.is_complete() && waits
+                self.is_sent() && waits
             }
             Role::Steps(steps) => {
                 matches!(steps.stage, Stage::Head(Some(_)) | Stage::Reading(..))

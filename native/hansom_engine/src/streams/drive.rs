@@ -1,95 +1,96 @@
-//! How an HTTP/2 connection moves: what it is woken for, and how it ends.
+//! How a connection of many streams moves: what it is woken for, and how it ends.
 
-use std::future::Future;
-use std::pin::Pin;
-use std::task::{Context, Poll};
+use std::task::Context;
 
 use tokio::time::Instant;
 
+use super::Streams;
+use super::session::{Goaway, Progress, Session};
 use super::stream::{Receive, Role};
-use super::{Http2, ending};
-use crate::error::{Error, H2Code};
+use crate::error::Error;
 use crate::event::{Answer, Notice, State};
 use crate::host::Host;
 use crate::port::Port;
 
 /// Bytes read before other connections of the same thread get their turn.
 const TURN: usize = 1 << 20;
-/// The connection's window grows and shrinks in steps of so many bytes.
-const WINDOW_STEP: usize = 1 << 20;
 /// With more streams than this the task writes for all of them at once.
 const FEW_STREAMS: usize = 2;
 /// More waiting bytes than this are not for threads that must not be kept.
 const INLINE: usize = 16 << 10;
 
-impl<H: Host> Http2<H> {
-    /// Moves what can be moved without waiting; a waker is left with the link for the rest.
+impl<H: Host, S: Session> Streams<H, S> {
+    /// Moves what can be moved without waiting; a waker is left for the rest.
     pub(crate) fn drive(&mut self, cx: &mut Context<'_>, port: &mut Port<'_, H>) {
-        let Some(session) = &self.session else { return };
-        let line = session.line.clone();
-        line.begin_turn(TURN, cx);
-        self.ready.connection().wake_by_ref();
+        let Some(session) = &mut self.session else { return };
+        self.ready.wake_also(cx.waker());
+        session.begin_turn(TURN, cx);
+        self.ready.note_connection();
         self.turn(port);
-        if self.session.is_some() && line.turn_is_over() {
-            cx.waker().wake_by_ref();
-        }
-        let (received, sent) = line.take_counts();
-        port.status.count_received(received);
-        port.status.count_sent(sent);
-        if received > 0 {
-            self.keepalive.heard(&mut Context::from_waker(self.ready.connection()));
-        }
-        // Of what was asked last, PINGs too are sent by polling the connection.
-        if !self.ready.is_idle() {
-            cx.waker().wake_by_ref();
+        let received = self.count(port);
+        if let Some(session) = &mut self.session {
+            if received > 0 {
+                session.heard(&mut Context::from_waker(self.ready.connection()));
+            }
+            // What was asked for last, PINGs too, is sent by polling the connection.
+            if session.turn_is_over() || !self.ready.is_idle() {
+                cx.waker().wake_by_ref();
+            }
         }
         self.tidy();
+    }
+
+    /// Counts what passed since the last call; bytes received.
+    fn count(&mut self, port: &Port<'_, H>) -> usize {
+        let Some(session) = &mut self.session else { return 0 };
+        let (received, sent) = session.take_counts();
+        port.status.count_received(received);
+        port.status.count_sent(sent);
+        received
     }
 
     /// The part of [`Self::drive`] that reads nothing: for threads that must not be kept. `false`
     /// if the task has to look after the rest at once.
     pub(crate) fn drive_inline(&mut self, cx: &mut Context<'_>, port: &mut Port<'_, H>) -> bool {
-        let Some(session) = &self.session else { return true };
+        let Some(session) = &mut self.session else { return true };
         if self.ready.is_idle() {
             return true;
         }
         let heavy = || self.streams.iter().any(|(_, stream)| stream.outbox.len() > INLINE);
-        if !session.line.read_registered() || self.streams.len() > FEW_STREAMS || heavy() {
+        if !session.allows_inline() || self.streams.len() > FEW_STREAMS || heavy() {
             return false;
         }
-        let line = session.line.clone();
-        line.begin_turn(0, cx);
+        session.begin_turn(0, cx);
         self.turn(port);
-        let (_, sent) = line.take_counts();
-        port.status.count_sent(sent);
-        line.read_registered() && self.ready.is_idle()
+        self.count(port);
+        self.session.as_ref().is_none_or(S::allows_inline) && self.ready.is_idle()
     }
 
     fn turn(&mut self, port: &mut Port<'_, H>) {
         while self.ready.take_connection() {
             self.open_queued(port);
-            if let Some(error) = self.poll_connection() {
-                return self.end(&error, port);
+            let Some(session) = &mut self.session else { return };
+            match session.poll(&mut Context::from_waker(self.ready.connection())) {
+                Progress::Open => {}
+                Progress::Rejected => self.open_again(),
+                Progress::Over(error) => return self.end(&error, port),
             }
             self.obey_goaway(port);
             self.work_on_ready(port);
-            self.set_window();
+            if let Some(session) = &mut self.session {
+                session.set_window(self.held, self.stalled, self.ready.connection());
+            }
+            if self.turn_is_over() {
+                break;
+            }
         }
         self.work_on_ready(port);
         self.finish_draining(port);
     }
 
-    /// Why the connection is over, if it is.
-    fn poll_connection(&mut self) -> Option<Error> {
-        let session = self.session.as_mut()?;
-        let cx = &mut Context::from_waker(self.ready.connection());
-        match Pin::new(&mut session.connection).poll(cx) {
-            Poll::Pending => None,
-            Poll::Ready(Ok(())) => Some(ending::lost(&session.line, session.tls)),
-            Poll::Ready(Err(error)) => {
-                Some(ending::connection_error(&error, &session.line, session.tls))
-            }
-        }
+    /// Whether everything was done that may be done in this turn.
+    fn turn_is_over(&self) -> bool {
+        !S::TAKES_ALL && self.session.as_ref().is_some_and(S::turn_is_over)
     }
 
     fn work_on_ready(&mut self, port: &mut Port<'_, H>) {
@@ -101,23 +102,27 @@ impl<H: Host> Http2<H> {
             for key in &keys {
                 if self.newest == Some(*key) && !self.queued.is_empty() {
                     // It may be out of the way now.
-                    self.ready.connection().wake_by_ref();
+                    self.ready.note_connection();
                 }
                 self.work(*key, port);
             }
             self.ready.put_back(keys);
+            if self.turn_is_over() {
+                return;
+            }
         }
     }
 
     /// Ends the connection after a GOAWAY: at once, or when what the peer still serves is over.
     fn obey_goaway(&mut self, port: &mut Port<'_, H>) {
         let Some(session) = &self.session else { return };
-        let Some((last, code)) = session.line.peer().goaway else { return };
-        let error = Error::Goaway(H2Code(code));
-        if !port.config.http2.drain_on_goaway || code != H2Code::NO_ERROR.0 {
+        let Some(Goaway { refused_from, error, drain }) = session.goaway(port.config) else {
+            return;
+        };
+        if !drain {
             return self.end(&error, port);
         }
-        if self.goaway.replace(last) == Some(last) {
+        if self.goaway.replace(refused_from) == Some(refused_from) {
             return;
         }
         self.draining = true;
@@ -125,7 +130,9 @@ impl<H: Host> Http2<H> {
         let refused: Vec<usize> = self
             .streams
             .iter()
-            .filter(|(_, stream)| matches!(stream.receive, Receive::Queued(_)) || stream.id > last)
+            .filter(|(_, stream)| {
+                matches!(stream.receive, Receive::Queued(_)) || stream.id >= refused_from
+            })
             .map(|(key, _)| key)
             .collect();
         for key in refused {
@@ -140,24 +147,7 @@ impl<H: Host> Http2<H> {
         }
         port.set_state(State::Closed);
         if self.streams.is_empty() {
-            self.end(&Error::ClosedBy("normal"), port);
-        }
-    }
-
-    /// Gives the peer as much room as is meant to be free, whatever slow readers hold.
-    fn set_window(&mut self) {
-        const LARGEST: usize = (1 << 31) - 1;
-        let Some(session) = &mut self.session else { return };
-        let Some(base) = self.base_window.checked_add(self.held / WINDOW_STEP * WINDOW_STEP) else {
-            return;
-        };
-        let window = base.min(LARGEST);
-        if window != self.window
-            && let Ok(size) = u32::try_from(window)
-        {
-            self.window = window;
-            session.connection.set_target_window_size(size);
-            self.ready.connection().wake_by_ref();
+            self.end(&S::closed_normally(), port);
         }
     }
 
@@ -170,7 +160,8 @@ impl<H: Host> Http2<H> {
 
     /// When something is to be given up next, or a little earlier.
     pub(crate) fn deadline(&self) -> Option<Instant> {
-        [self.deadlines.next(), self.keepalive.deadline()].into_iter().flatten().min()
+        let own = self.session.as_ref().and_then(S::deadline);
+        [self.deadlines.next(), own].into_iter().flatten().min()
     }
 
     /// Gives up what has waited too long.
@@ -190,8 +181,8 @@ impl<H: Host> Http2<H> {
                 None => {}
             }
         }
-        if !self.keepalive.expire(now) {
-            self.end(&Error::ClosedBy("ping_timeout"), port);
+        if let Some(error) = self.session.as_mut().and_then(|session| session.expire(now)) {
+            self.end(&error, port);
         }
     }
 
@@ -205,10 +196,10 @@ impl<H: Host> Http2<H> {
         self.drive(cx, port);
         let sound = match self.draining {
             true => Err(Error::Closed),
-            false => self.with_link(|link| link.map_or(Err(Error::Closed), |link| link.check())),
+            false => self.session.as_ref().map_or(Err(Error::Closed), S::check),
         };
         if sound.is_err() && !self.draining {
-            self.end(&Error::ClosedBy("tcp_closed"), port);
+            self.end(&S::unsound(), port);
         }
         port.sink.reply(caller, sound.map_or_else(Answer::Error, |()| Answer::Ok));
     }
@@ -222,18 +213,21 @@ impl<H: Host> Http2<H> {
             }
             Role::Whole(_) | Role::Steps(_) | Role::Handled(_) => false,
         });
-        self.end(&Error::ClosedBy("normal"), port);
+        self.end(&S::closed_normally(), port);
     }
 
     /// Tells the connection's process, closes the link, and then tells everyone who waits: those
     /// whose response is complete get it still.
     fn end(&mut self, error: &Error, port: &mut Port<'_, H>) {
-        let Some(session) = &self.session else { return };
-        let line = session.line.clone();
+        if self.session.is_none() {
+            return;
+        }
         let last = self.last_stream();
         port.set_state(State::Closed);
         port.sink.notify(Notice::Closed);
-        line.close();
+        if let Some(session) = &mut self.session {
+            session.close();
+        }
         self.work_on_ready(port);
         let streams = std::mem::take(&mut self.streams);
         self.queued.clear();
@@ -241,10 +235,9 @@ impl<H: Host> Http2<H> {
         self.stepped.clear();
         self.handled.clear();
         self.held = 0;
+        self.stalled = 0;
+        self.count(port);
         self.session = None;
-        let (received, sent) = line.take_counts();
-        port.status.count_received(received);
-        port.status.count_sent(sent);
         for (_, stream) in streams {
             let own = match &stream.outcome {
                 Some(Err(own)) => own.clone(),

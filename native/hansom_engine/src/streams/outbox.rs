@@ -4,16 +4,14 @@ use std::collections::VecDeque;
 use std::task::{Context, Poll};
 
 use bytes::Bytes;
-use h2::SendStream;
 use http::HeaderMap;
 
+use super::session::{Flush, Refused, Session};
 use crate::command::Content;
 use crate::host::{Host, Payload};
 
 /// The largest piece copied out of the embedder's memory at a time.
 const SLICE: usize = 64 << 10;
-/// What is asked of the windows at a time; the protocol library keeps no more than this.
-const MOST_RESERVED: usize = 1 << 20;
 /// What may wait to be sent by those who do not wait.
 pub(super) const MOST_WAITING: usize = 1 << 20;
 
@@ -25,6 +23,8 @@ pub(super) struct Outbox<H: Host> {
     len: usize,
     end: End,
     end_ack: Option<H::Caller>,
+    /// Those whose pieces the protocol has, but could not yet send.
+    handed_over: Vec<H::Caller>,
 }
 
 struct Piece<H: Host> {
@@ -60,7 +60,13 @@ pub(super) enum Sent {
 impl<H: Host> Outbox<H> {
     /// For content that is known as a whole, or follows in pieces.
     pub(super) fn new(content: Content<H::Payload>) -> Self {
-        let mut outbox = Self { pieces: VecDeque::new(), len: 0, end: End::Open, end_ack: None };
+        let mut outbox = Self {
+            pieces: VecDeque::new(),
+            len: 0,
+            end: End::Open,
+            end_ack: None,
+            handed_over: Vec::new(),
+        };
         if !matches!(content, Content::Stream) {
             outbox.push(content, None);
             outbox.end = End::Coming(None);
@@ -155,69 +161,87 @@ impl<H: Host> Outbox<H> {
         self.end = End::Sent;
     }
 
-    /// Sends what may be sent. Callers whose piece is on its way are added to `acks`, bytes to
-    /// `handed`.
-    pub(super) fn send(
+    /// The head, with which the request ended, is to be sent again.
+    pub(super) fn begin_again(&mut self) {
+        self.end = End::Coming(None);
+    }
+
+    /// Sends what may be sent. Callers whose piece is on its way are added to `acks`.
+    pub(super) fn send<S: Session>(
         &mut self,
-        stream: &mut SendStream<Bytes>,
+        session: &mut S,
+        stream: &mut S::Outgoing,
         cx: &mut Context<'_>,
         acks: &mut Vec<H::Caller>,
-        handed: &mut u64,
     ) -> Sent {
         let mut progress = false;
-        while let Some(piece) = self.pieces.front_mut() {
-            let mut room = stream.capacity();
-            if room == 0 {
-                stream.reserve_capacity(self.len.min(MOST_RESERVED));
-                room = stream.capacity();
-            }
-            if room == 0 {
-                match stream.poll_capacity(cx) {
-                    Poll::Pending => return Sent::Blocked { progress },
-                    Poll::Ready(Some(Ok(granted))) => room = granted,
-                    Poll::Ready(Some(Err(_)) | None) => return Sent::Refused,
+        loop {
+            match session.flush(stream, cx) {
+                Flush::Done => acks.append(&mut self.handed_over),
+                Flush::Blocked { progress: some } => {
+                    return Sent::Blocked { progress: progress || some };
                 }
+                Flush::Refused => return Sent::Refused,
             }
-            let data = piece.data.take(room.min(SLICE));
-            let done = piece.data.is_empty();
-            let len = data.len();
-            let last = len == self.len && matches!(self.end, End::Coming(None));
-            if stream.send_data(data, last).is_err() {
+            let handed_over = if self.pieces.is_empty() {
+                let End::Coming(trailers) = &mut self.end else { return Sent::All };
+                let end = match trailers.take() {
+                    Some(trailers) => S::send_trailers(stream, trailers),
+                    None => session.send(stream, Bytes::new(), true),
+                };
+                self.end = End::Sent;
+                self.handed_over.extend(self.end_ack.take());
+                end
+            } else {
+                let room = match session.poll_capacity(stream, self.len, cx) {
+                    Poll::Pending => return Sent::Blocked { progress },
+                    Poll::Ready(Ok(room)) => room,
+                    Poll::Ready(Err(Refused)) => return Sent::Refused,
+                };
+                let (data, last) = self.take_slice(room.min(SLICE));
+                session.send(stream, data, last)
+            };
+            if handed_over.is_err() {
                 return Sent::Refused;
             }
             progress = true;
-            self.len -= len;
-            *handed += len as u64;
-            if done && let Some(Piece { ack, .. }) = self.pieces.pop_front() {
-                acks.extend(ack);
-            }
-            if last {
-                self.end = End::Sent;
-                acks.extend(self.end_ack.take());
-            }
         }
-        let End::Coming(trailers) = &mut self.end else { return Sent::All };
-        let sent = match trailers.take() {
-            Some(trailers) => stream.send_trailers(trailers),
-            None => stream.send_data(Bytes::new(), true),
-        };
-        if sent.is_err() {
-            return Sent::Refused;
+    }
+
+    /// The next bytes, and whether they are the last thing of the request.
+    fn take_slice(&mut self, most: usize) -> (Bytes, bool) {
+        let Some(piece) = self.pieces.front_mut() else { return (Bytes::new(), false) };
+        let data = piece.data.take(most);
+        if piece.data.is_empty() {
+            self.handed_over.extend(piece.ack.take());
+            self.pieces.pop_front();
         }
-        self.end = End::Sent;
-        acks.extend(self.end_ack.take());
-        Sent::All
+        self.len -= data.len();
+        let last = self.pieces.is_empty() && matches!(self.end, End::Coming(None));
+        if last {
+            self.end = End::Sent;
+            self.handed_over.extend(self.end_ack.take());
+        }
+        (data, last)
     }
 
     /// Nothing more can be sent: who waited for it.
     pub(super) fn abandon(&mut self) -> Vec<H::Caller> {
         self.len = 0;
         self.end = End::Sent;
-        self.pieces.drain(..).filter_map(|piece| piece.ack).chain(self.end_ack.take()).collect()
+        let mut waiting = std::mem::take(&mut self.handed_over);
+        waiting.extend(self.pieces.drain(..).filter_map(|piece| piece.ack));
+        waiting.extend(self.end_ack.take());
+        waiting
     }
 
     /// Forgets a caller that waits; `false` if none is this one.
     pub(super) fn forget(&mut self, target: &H::Caller) -> bool {
+        let handed_over = &mut self.handed_over;
+        if let Some(at) = handed_over.iter().position(|caller| H::same_caller(caller, target)) {
+            H::forget(handed_over.remove(at));
+            return true;
+        }
         let slots = self.pieces.iter_mut().map(|piece| &mut piece.ack);
         for slot in slots.chain(std::iter::once(&mut self.end_ack)) {
             if let Some(caller) = slot.take_if(|caller| H::same_caller(caller, target)) {
