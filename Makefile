@@ -5,11 +5,17 @@ ERLC ?= erlc
 REBAR3 ?= rebar3
 MIX ?= mix
 
+# Where rustup puts cargo, also for who has not yet opened a new shell.
+export PATH := $(PATH):$(or $(CARGO_HOME),$(HOME)/.cargo)/bin
+
 TARGET_DIR = $(or $(CARGO_TARGET_DIR),$(CURDIR)/target)
 ORIGIN = $(TARGET_DIR)/release/hansom_origin
 EBIN = _build/default/lib/hansom/ebin
 
-.PHONY: all build origin setup demo test lint bench clean
+.PHONY: all build origin setup demo-setup demo test lint bench clean
+
+# Each target needs what the one before it made.
+.NOTPARALLEL:
 
 all: build
 
@@ -23,7 +29,10 @@ origin:
 setup:
 	sh .ci/setup
 
-demo: setup build origin
+demo-setup:
+	sh .ci/setup build
+
+demo: demo-setup build origin
 	mkdir -p _build/demo
 	$(ERLC) -Werror -o _build/demo docs/demo/*.erl test/support/hansom_servers.erl
 	HANSOM_ORIGIN=$(ORIGIN) erl -noinput -pa $(EBIN) -pa _build/demo -s hansom_demo main
