@@ -27,6 +27,20 @@ pub struct Dial {
     /// Speak HTTP/2 over plain TCP or a Unix domain socket without asking (RFC 9113, section 3.3).
     /// Default false. With TLS the protocol is what the handshake agreed on.
     pub h2c: bool,
+    /// Whether HTTP/3 is tried, for which TLS must be asked for. Default [`QuicDial::Never`].
+    pub quic: QuicDial,
+}
+
+/// What a dial makes of QUIC.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum QuicDial {
+    /// It is not tried.
+    Never,
+    /// It is tried first. TCP joins as soon as it has failed; or when half of the time there is,
+    /// and at most 2 s, is over. Then the first to be ready wins.
+    First,
+    /// It is tried together with TCP, and the first to be ready wins.
+    Race,
 }
 
 /// How a connection behaves. Durations that are `None` are infinite.
@@ -60,6 +74,8 @@ pub struct Config {
     pub trailers: bool,
     /// HTTP/2.
     pub http2: Http2Config,
+    /// HTTP/3.
+    pub http3: Http3Config,
 }
 
 /// How an HTTP/2 connection behaves.
@@ -83,6 +99,35 @@ pub struct Http2Config {
     /// After a GOAWAY let the streams that the peer still serves come to their end, instead of
     /// failing them as hackney does. Default false.
     pub drain_on_goaway: bool,
+}
+
+/// How an HTTP/3 connection behaves. Durations that are `None` are infinite.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Http3Config {
+    /// Bytes of one stream that the peer may send ahead of its reader, which is also what a stream
+    /// with a slow reader takes in memory. All streams together have no window of their own, so
+    /// that slow readers do not hold up the others. Default 4 MiB; at most 2^31 - 1.
+    pub stream_window: u32,
+    /// Without a packet from the peer for so long the connection is lost. The peer may ask for
+    /// less. Default 30 s (RFC 9308, section 3.2).
+    pub idle_timeout: Option<Duration>,
+    /// Send a PING when nothing was sent or received for so long, so that neither side, nor a
+    /// device between them, finds the connection idle. Default never.
+    pub keep_alive_interval: Option<Duration>,
+    /// Whether a resumed connection may send requests with safe methods before the handshake is
+    /// complete (0-RTT). Whoever records them can replay them (RFC 8470). Default false.
+    pub early_data: bool,
+}
+
+impl Default for Http3Config {
+    fn default() -> Self {
+        Self {
+            stream_window: 4 << 20,
+            idle_timeout: Some(Duration::from_secs(30)),
+            keep_alive_interval: None,
+            early_data: false,
+        }
+    }
 }
 
 /// What becomes of a request beyond the streams the peer allows at a time.
@@ -169,6 +214,7 @@ impl Dial {
             tls: None,
             connect_timeout: Some(Duration::from_secs(8)),
             h2c: false,
+            quic: QuicDial::Never,
         }
     }
 }
@@ -189,6 +235,7 @@ impl Default for Config {
             push_allowance: 8 << 20,
             trailers: false,
             http2: Http2Config::default(),
+            http3: Http3Config::default(),
         }
     }
 }

@@ -1,5 +1,7 @@
-//! From what to dial to an open link: name look-up, Happy Eyeballs, TLS.
+//! From what to dial to something a protocol can be spoken on: name look-up, Happy Eyeballs, TLS,
+//! and QUIC beside TCP.
 
+mod contest;
 mod race;
 
 use std::future::Future;
@@ -7,16 +9,30 @@ use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::path::Path;
 use std::sync::Arc;
+use std::time::Duration;
 
-use crate::config::{Dial, TransportKind};
+use crate::config::{Dial, Http3Config, QuicDial, TransportKind};
 use crate::error::Error;
 use crate::transport::{
-    Family, Link, SocketOption, TlsClient, TlsOptions, binding, connect_tcp, connect_unix, posix,
-    tls,
+    Family, Link, Quic, SocketOption, TlsClient, TlsOptions, binding, connect_tcp, connect_unix,
+    posix, quic, tls,
 };
 
-/// Opens a link as `target` says, within `target.connect_timeout` from the look-up to the end of
-/// the TLS handshake.
+/// The longest QUIC is alone before TCP joins. Should the first packet get lost, the second one,
+/// after a second, is in time.
+const LONGEST_HEAD_START: Duration = Duration::from_secs(2);
+
+/// What a dial ends with.
+#[derive(Debug)]
+pub enum Reached {
+    /// A stream of bytes.
+    Link(Link),
+    /// A QUIC connection on which HTTP/3 was agreed.
+    Quic(Quic),
+}
+
+/// Connects as `target` says, within `target.connect_timeout` from the look-up to the end of the
+/// handshake, whatever had to be tried; `http3` is how a QUIC connection behaves.
 ///
 /// Address literals are dialled directly, `localhost` is `::1` then `127.0.0.1`, other names are
 /// looked up by the system. IPv6 goes first; IPv4 joins after 250 ms or as soon as IPv6 has failed
@@ -25,9 +41,10 @@ use crate::transport::{
 ///
 /// # Errors
 /// [`Error::Timeout`], [`Error::NoSuchName`], [`Error::Posix`] of the attempt that failed last, and
-/// for TLS [`Error::Tls`], [`Error::Closed`] and [`Error::Option`].
-pub async fn dial(target: &Dial) -> Result<Link, Error> {
-    let dialling = open(target);
+/// for TLS [`Error::Tls`], [`Error::Closed`] and [`Error::Option`]. Where QUIC and TCP both fail
+/// it is TCP's error, unless only QUIC came as far as an alert.
+pub async fn dial(target: &Dial, http3: &Http3Config) -> Result<Reached, Error> {
+    let dialling = open(target, http3);
     match target.connect_timeout {
         Some(limit) => tokio::time::timeout(limit, dialling).await.unwrap_or(Err(Error::Timeout)),
         None => dialling.await,
@@ -48,19 +65,48 @@ pub async fn upgrade(
     tls::handshake(link, client, server_name).await
 }
 
-async fn open(target: &Dial) -> Result<Link, Error> {
+async fn open(target: &Dial, http3: &Http3Config) -> Result<Reached, Error> {
     match target.transport {
-        TransportKind::Unix => open_unix(target).await,
-        TransportKind::Tcp => open_tcp(target).await,
-        TransportKind::Tls => {
-            let link = open_tcp(target).await?;
-            let name = &target.server_name;
-            match &target.tls {
-                Some(client) => upgrade(link, client, name).await,
-                None => upgrade(link, &TlsClient::lazy(TlsOptions::default()), name).await,
-            }
+        TransportKind::Unix => open_unix(target).await.map(Reached::Link),
+        TransportKind::Tcp => {
+            let found = resolve(target).await?;
+            open_tcp(found, &target.socket_options).await.map(Reached::Link)
         }
+        TransportKind::Tls => open_encrypted(target, http3).await,
     }
+}
+
+async fn open_encrypted(target: &Dial, http3: &Http3Config) -> Result<Reached, Error> {
+    let default = TlsOptions::default;
+    let client = &target.tls.clone().unwrap_or_else(|| TlsClient::lazy(default()));
+    let found = resolve(target).await?;
+    let over_tcp = async {
+        let link = open_tcp(found.clone(), &target.socket_options).await?;
+        upgrade(link, client, &target.server_name).await.map(Reached::Link)
+    };
+    let head_start = match target.quic {
+        QuicDial::Never => return over_tcp.await,
+        QuicDial::First => {
+            target.connect_timeout.map_or(LONGEST_HEAD_START, |all| LONGEST_HEAD_START.min(all / 2))
+        }
+        QuicDial::Race => Duration::ZERO,
+    };
+    let over_quic =
+        async { open_quic(found.clone(), target, client, http3).await.map(Reached::Quic) };
+    contest::first_ready(over_quic, over_tcp, head_start).await
+}
+
+async fn open_quic(
+    (v6, v4): Found,
+    target: &Dial,
+    client: &Arc<TlsClient>,
+    http3: &Http3Config,
+) -> Result<Quic, Error> {
+    let name = tls::parse_server_name(&target.server_name)?.to_str().into_owned();
+    let prepared = client.quic(http3.early_data).await?;
+    let options = &target.socket_options;
+    let connect = |address| quic::connect(address, options, &prepared, &name, http3);
+    race::first_connected(v6, v4, connect).await
 }
 
 async fn open_unix(target: &Dial) -> Result<Link, Error> {
@@ -70,17 +116,22 @@ async fn open_unix(target: &Dial) -> Result<Link, Error> {
         .map_err(|error| posix(&error))
 }
 
-async fn open_tcp(target: &Dial) -> Result<Link, Error> {
-    let options = &target.socket_options;
+async fn open_tcp((v6, v4): Found, options: &[SocketOption]) -> Result<Link, Error> {
+    let connect =
+        |address| async move { connect_tcp(address, options).await.map_err(|error| posix(&error)) };
+    race::first_connected(v6, v4, connect).await.map(Link::plain)
+}
+
+/// Addresses to try, IPv6 and IPv4.
+type Found = (Vec<SocketAddr>, Vec<SocketAddr>);
+
+async fn resolve(target: &Dial) -> Result<Found, Error> {
     let found = addresses(&target.host, target.port, |host, port| async move {
         let found = tokio::net::lookup_host((host.as_str(), port)).await?;
         Ok(found.collect())
     })
     .await?;
-    let (v6, v4) = eligible(found, options)?;
-    let connect =
-        |address| async move { connect_tcp(address, options).await.map_err(|error| posix(&error)) };
-    race::first_connected(v6, v4, connect).await.map(Link::plain)
+    eligible(found, &target.socket_options)
 }
 
 /// The addresses of `host`, of which only names other than `localhost` need `look_up`.
@@ -107,10 +158,7 @@ where
 }
 
 /// Splits `found` into IPv6 and IPv4, in order, leaving out what `options` exclude.
-fn eligible(
-    found: Vec<SocketAddr>,
-    options: &[SocketOption],
-) -> Result<(Vec<SocketAddr>, Vec<SocketAddr>), Error> {
+fn eligible(found: Vec<SocketAddr>, options: &[SocketOption]) -> Result<Found, Error> {
     let family = options.iter().rev().find_map(|option| match option {
         SocketOption::Family(family) => Some(*family),
         _ => None,

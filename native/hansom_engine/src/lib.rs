@@ -27,7 +27,9 @@ mod timer;
 pub mod transport;
 
 pub use command::{AsyncMode, Command, Content, Request, RequestOptions, SendTimeout};
-pub use config::{Config, Dial, Http2Config, Limits, MaxStreams, TransportKind};
+pub use config::{
+    Config, Dial, Http2Config, Http3Config, Limits, MaxStreams, QuicDial, TransportKind,
+};
 pub use connection::Connection;
 pub use decode::Decompressor;
 pub use error::{Alert, Coding, Error, H2Code, Limit};

@@ -8,7 +8,7 @@ use tokio::time::Instant;
 
 use crate::command::Command;
 use crate::config::{Config, Dial};
-use crate::connect;
+use crate::connect::{self, Reached};
 use crate::error::Error;
 use crate::event::{HttpProtocol, Message};
 use crate::host::Host;
@@ -50,8 +50,10 @@ pub(crate) struct Terms {
 
 /// Dials and agrees on a protocol.
 pub(crate) async fn dial(target: &Dial, terms: Terms) -> Result<Established, Error> {
-    let link = connect::dial(target).await?;
-    establish(link, terms).await
+    match connect::dial(target, &terms.config.http3).await? {
+        Reached::Link(link) => establish(link, terms).await,
+        Reached::Quic(_) => Err(Error::NotSupported),
+    }
 }
 
 /// Chooses the protocol for an open link and makes it ready for use.

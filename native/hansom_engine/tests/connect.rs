@@ -1,12 +1,15 @@
 //! Dialling without TLS, and what an open link can be asked.
 
+#[path = "support/link.rs"]
+mod dialled;
+
 use std::future::Future;
 use std::io;
 use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 use std::time::Duration;
 
-use hansom_engine::connect::dial;
+use dialled::dial;
 use hansom_engine::transport::{Address, Family, Link, SocketOption, classify};
 use hansom_engine::{Dial, Error, TransportKind};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};

@@ -1,6 +1,7 @@
-//! What carries the bytes: TCP or a Unix domain socket, with or without TLS on top.
+//! What carries the bytes: TCP or a Unix domain socket, with or without TLS on top, or QUIC.
 
 mod posix;
+pub(crate) mod quic;
 mod socket;
 pub mod tls;
 
@@ -16,6 +17,7 @@ use tokio::net::{TcpStream, UnixStream};
 use crate::error::Error;
 
 pub(crate) use posix::posix;
+pub use quic::Quic;
 pub use socket::{Family, SocketOption};
 pub(crate) use socket::{Socket, binding, connect_tcp, connect_unix};
 pub use tls::{Identity, PrivateKey, Roots, Sni, TlsClient, TlsOptions, TlsVersion};

@@ -88,16 +88,61 @@ pub(crate) async fn connect_tcp(
             option => set(&socket, kind, option)?,
         }
     }
-    let (local, port) = binding(options);
-    if local.is_some() || port.is_some() {
-        let any = match address {
-            SocketAddr::V4(_) => IpAddr::V4(Ipv4Addr::UNSPECIFIED),
-            SocketAddr::V6(_) => IpAddr::V6(Ipv6Addr::UNSPECIFIED),
-        };
-        let local = SocketAddr::new(local.unwrap_or(any), port.unwrap_or(0));
+    if let Some(local) = local_address(address, options) {
         socket.bind(&local.into())?;
     }
     TcpSocket::from_std_stream(socket.into()).connect(address).await.map(Socket::Tcp)
+}
+
+/// The local address to bind to, if `options` ask for one.
+fn local_address(peer: SocketAddr, options: &[SocketOption]) -> Option<SocketAddr> {
+    let (local, port) = binding(options);
+    if local.is_none() && port.is_none() {
+        return None;
+    }
+    Some(SocketAddr::new(local.unwrap_or(unspecified(peer)), port.unwrap_or(0)))
+}
+
+fn unspecified(peer: SocketAddr) -> IpAddr {
+    match peer {
+        SocketAddr::V4(_) => IpAddr::V4(Ipv4Addr::UNSPECIFIED),
+        SocketAddr::V6(_) => IpAddr::V6(Ipv6Addr::UNSPECIFIED),
+    }
+}
+
+/// Whether UDP sockets are connected to their peer. The system then tells when the peer cannot be
+/// reached, and which local address it chose; but only Linux allows to name the peer with each
+/// packet as well, which quinn does.
+pub(crate) const fn is_connected() -> bool {
+    cfg!(target_os = "linux")
+}
+
+/// Opens a UDP socket for packets to and from `peer`, with `options` set; those that are about
+/// streams of bytes have no effect.
+pub(crate) fn open_udp(
+    peer: SocketAddr,
+    options: &[SocketOption],
+) -> io::Result<std::net::UdpSocket> {
+    let socket = socket2::Socket::new(Domain::for_address(peer), Type::DGRAM, Some(Protocol::UDP))?;
+    socket.set_nonblocking(true)?;
+    if peer.is_ipv6() {
+        socket.set_only_v6(true)?;
+    }
+    let kind = Kind::Ip(Family::of(peer.ip()));
+    for option in options {
+        match option {
+            SocketOption::NoDelay(_) | SocketOption::KeepAlive(_) | SocketOption::Linger(_) => {}
+            SocketOption::BindAddress(_) | SocketOption::BindPort(_) | SocketOption::Family(_) => {}
+            option => set(&socket, kind, option)?,
+        }
+    }
+    let local = local_address(peer, options);
+    let local = local.unwrap_or_else(|| SocketAddr::new(unspecified(peer), 0));
+    socket.bind(&local.into())?;
+    if is_connected() {
+        socket.connect(&peer.into())?;
+    }
+    Ok(socket.into())
 }
 
 /// Opens a connection to a Unix domain socket. A path that begins with NUL is a name in Linux's

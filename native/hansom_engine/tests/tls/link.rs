@@ -5,14 +5,14 @@ use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
-use hansom_engine::connect::{dial, upgrade};
+use hansom_engine::connect::upgrade;
 use hansom_engine::transport::{Address, Link, TlsClient, TlsOptions, TlsVersion};
 use hansom_engine::{Dial, Error, TransportKind};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, ReadBuf};
 use tokio::net::{TcpListener, UnixListener, UnixStream};
 
 use crate::server::{Authority, Happening, Server, config_for, plain_config, within};
-use crate::{TLS12, TLS13, connected, echo};
+use crate::{TLS12, TLS13, connected, dial, echo};
 
 #[tokio::test]
 async fn a_verified_connection_carries_data() {

@@ -1,16 +1,20 @@
 //! TLS as a server sees it, and what comes of servers that misbehave.
 
+#[path = "../support/certificates.rs"]
+mod certificates;
 mod client_certificates;
+#[path = "../support/link.rs"]
+mod dialled;
 mod link;
 mod negotiation;
 mod server;
 mod server_certificates;
 
 use hansom_engine::Error;
-use hansom_engine::connect::dial;
 use hansom_engine::transport::{Link, TlsOptions};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
+pub(crate) use dialled::dial;
 use server::{Server, within};
 
 pub(crate) const TLS12: &[&rustls::SupportedProtocolVersion] = &[&rustls::version::TLS12];

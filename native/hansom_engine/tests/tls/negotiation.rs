@@ -1,11 +1,10 @@
 //! What is offered and agreed on, and under which options sessions are resumed.
 
 use hansom_engine::Error;
-use hansom_engine::connect::dial;
 use hansom_engine::transport::{Roots, Sni, TlsClient, TlsOptions, TlsVersion};
 
 use crate::server::{Authority, Server, config_for, plain_config, self_signed, within};
-use crate::{TLS12, TLS13, connected, echo, refused, unverified};
+use crate::{TLS12, TLS13, connected, dial, echo, refused, unverified};
 
 #[tokio::test]
 async fn the_name_is_not_sent_if_switched_off_but_still_verified() {

@@ -2,7 +2,6 @@
 
 use std::sync::Arc;
 
-use hansom_engine::connect::dial;
 use hansom_engine::transport::{Identity, PrivateKey, Roots, TlsOptions};
 use hansom_engine::{Dial, Error};
 use rcgen::{BasicConstraints, DnType, IsCa, KeyPair, SanType, date_time_ymd};
@@ -13,7 +12,7 @@ use rustls::sign::CertifiedKey;
 use crate::server::{
     Authority, Happening, Server, builder, key_of, plain_config, self_signed, within,
 };
-use crate::{TLS12, TLS13, connected, echo, refused, unverified};
+use crate::{TLS12, TLS13, connected, dial, echo, refused, unverified};
 
 #[tokio::test]
 async fn an_unknown_authority_is_refused_and_told() {

@@ -8,7 +8,9 @@ use std::time::Duration;
 use hansom_engine::transport::{
     Family, Identity, PrivateKey, Roots, Sni, SocketOption, TlsClient, TlsOptions, TlsVersion,
 };
-use hansom_engine::{Config, Dial, Http2Config, Limits, MaxStreams, TransportKind};
+use hansom_engine::{
+    Config, Dial, Http2Config, Http3Config, Limits, MaxStreams, QuicDial, TransportKind,
+};
 use rustler::{Atom, Binary, Decoder, Encoder, Env, Term};
 
 use super::request::send_timeout;
@@ -89,6 +91,7 @@ pub(crate) fn config<'a>(env: Env<'a>, map: Term<'a>) -> Result<Config, Term<'a>
         push_allowance: settings.value(atoms::push_allowance())?,
         trailers: settings.value(atoms::trailers())?,
         http2: http2(Settings { env, map: settings.term(atoms::http2())? })?,
+        http3: Http3Config::default(),
     })
 }
 
@@ -123,6 +126,7 @@ pub(super) fn dial<'a>(env: Env<'a>, map: Term<'a>) -> Result<Dial, Term<'a>> {
         server_name: settings.text(atoms::server_name())?,
         connect_timeout: settings.timeout(atoms::connect_timeout())?,
         h2c: settings.value(atoms::h2c())?,
+        quic: QuicDial::Never,
     })
 }
 

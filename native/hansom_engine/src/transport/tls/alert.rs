@@ -9,13 +9,22 @@ use crate::error::{Alert, Error};
 
 /// The alert an error stands for: the one received, or the one OTP would send.
 pub(crate) fn from_rustls(error: &rustls::Error) -> Error {
-    if let rustls::Error::AlertReceived(description) = error {
-        let (name, title) = names(*description);
-        let text = format!("TLS client: received SERVER ALERT: Fatal - {title}\n");
-        return Error::Tls { alert: Alert(name), text };
+    match error {
+        rustls::Error::AlertReceived(description) => received(*description),
+        error => sent(description(error), &detail(error)),
     }
-    let (name, title) = names(description(error));
-    let detail = detail(error);
+}
+
+/// An alert the server sent.
+pub(crate) fn received(description: AlertDescription) -> Error {
+    let (name, title) = names(description);
+    let text = format!("TLS client: received SERVER ALERT: Fatal - {title}\n");
+    Error::Tls { alert: Alert(name), text }
+}
+
+/// An alert this side sent, or OTP would send.
+pub(crate) fn sent(description: AlertDescription, detail: &str) -> Error {
+    let (name, title) = names(description);
     let text = format!("TLS client: generated CLIENT ALERT: Fatal - {title}\n {detail}");
     Error::Tls { alert: Alert(name), text }
 }

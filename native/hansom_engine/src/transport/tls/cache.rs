@@ -9,22 +9,39 @@ use rustls::crypto::hash::Context;
 
 use super::{TlsOptions, client_config};
 use crate::error::Error;
+use crate::transport::quic::Prepared;
 
 /// How many configurations are kept. One holds roots (some 100 KiB, less for Mozilla's) and the
 /// sessions of up to 128 servers.
 const CAPACITY: usize = 128;
 
-static SHARED: LazyLock<Mutex<Recent>> = LazyLock::new(|| Mutex::new(Recent::new(CAPACITY)));
+type Shared<T> = LazyLock<Mutex<Recent<T>>>;
+
+static TCP: Shared<ClientConfig> = LazyLock::new(|| Mutex::new(Recent::new(CAPACITY)));
+static QUIC: Shared<Prepared> = LazyLock::new(|| Mutex::new(Recent::new(CAPACITY)));
 
 /// The configuration for `options`, made if it is not at hand. May take tens of milliseconds.
 pub(super) fn prepare(options: &TlsOptions) -> Result<Arc<ClientConfig>, Error> {
-    let key = digest(options)?;
+    find_or_build(&TCP, digest(options)?, || client_config::build(options))
+}
+
+/// The same for QUIC.
+pub(super) fn prepare_quic(options: &TlsOptions, early_data: bool) -> Result<Arc<Prepared>, Error> {
+    let key = digest(&(options, early_data))?;
+    find_or_build(&QUIC, key, || client_config::build_quic(options, early_data))
+}
+
+fn find_or_build<T>(
+    shared: &Shared<T>,
+    key: Key,
+    build: impl FnOnce() -> Result<T, Error>,
+) -> Result<Arc<T>, Error> {
     // Held while building, so that many first connections at once build only one.
-    let mut shared = SHARED.lock().unwrap_or_else(PoisonError::into_inner);
+    let mut shared = shared.lock().unwrap_or_else(PoisonError::into_inner);
     if let Some(config) = shared.get(&key) {
         return Ok(config);
     }
-    let config = Arc::new(client_config::build(options)?);
+    let config = Arc::new(build()?);
     shared.insert(key, Arc::clone(&config));
     Ok(config)
 }
@@ -33,7 +50,7 @@ type Key = [u8; 32];
 
 /// SHA-256 of every field: sessions must never cross from one set of options to another, so a
 /// short hash would not do, and the options themselves are large and hold private keys.
-fn digest(options: &TlsOptions) -> Result<Key, Error> {
+fn digest(options: &impl Hash) -> Result<Key, Error> {
     let unavailable =
         || Error::Option { name: "ciphers".into(), reason: "SHA-256 is not available".into() };
     let suite = rustls::crypto::aws_lc_rs::cipher_suite::TLS13_AES_128_GCM_SHA256;
@@ -58,25 +75,25 @@ impl Hasher for Sha256 {
 }
 
 /// A map of bounded size that forgets what was not used for longest.
-struct Recent {
-    entries: HashMap<Key, (Arc<ClientConfig>, u64)>,
+struct Recent<T> {
+    entries: HashMap<Key, (Arc<T>, u64)>,
     capacity: usize,
     uses: u64,
 }
 
-impl Recent {
+impl<T> Recent<T> {
     fn new(capacity: usize) -> Self {
         Self { entries: HashMap::new(), capacity, uses: 0 }
     }
 
-    fn get(&mut self, key: &Key) -> Option<Arc<ClientConfig>> {
+    fn get(&mut self, key: &Key) -> Option<Arc<T>> {
         self.uses += 1;
         let (config, used) = self.entries.get_mut(key)?;
         *used = self.uses;
         Some(Arc::clone(config))
     }
 
-    fn insert(&mut self, key: Key, config: Arc<ClientConfig>) {
+    fn insert(&mut self, key: Key, config: Arc<T>) {
         self.uses += 1;
         self.entries.insert(key, (config, self.uses));
         if self.entries.len() > self.capacity

@@ -15,6 +15,7 @@ use rustls::{
 use super::verify::{Trust, Verifier};
 use super::{Identity, PrivateKey, Roots, Sni, TlsOptions, TlsVersion};
 use crate::error::Error;
+use crate::transport::quic::Prepared;
 
 /// Sessions kept per configuration; rustls counts eight tickets a server.
 const SESSIONS: usize = 128 * 8;
@@ -29,6 +30,25 @@ fn unsupported(name: &'static str) -> Error {
 }
 
 pub(super) fn build(options: &TlsOptions) -> Result<ClientConfig, Error> {
+    build_with_verifier(options).map(|(config, _)| config)
+}
+
+/// The configuration for QUIC connections that speak HTTP/3, which is over TLS 1.3 (RFC 9001,
+/// section 4.2); the rest is as `options` say.
+pub(super) fn build_quic(options: &TlsOptions, early_data: bool) -> Result<Prepared, Error> {
+    if !options.versions.contains(&TlsVersion::Tls13) {
+        return Err(unsupported("versions"));
+    }
+    let options = TlsOptions {
+        versions: vec![TlsVersion::Tls13],
+        alpn: vec![b"h3".to_vec()],
+        ..options.clone()
+    };
+    let (config, verifier) = build_with_verifier(&options)?;
+    Prepared::new(config, verifier, options.resumption, early_data)
+}
+
+fn build_with_verifier(options: &TlsOptions) -> Result<(ClientConfig, Arc<Verifier>), Error> {
     let provider = provider(options)?;
     let versions = versions(options, &provider)?;
     let schemes = schemes(options, &provider)?;
@@ -42,12 +62,13 @@ pub(super) fn build(options: &TlsOptions) -> Result<ClientConfig, Error> {
     } else {
         None
     };
-    let verifier = Verifier::new(trust, schemes, provider.signature_verification_algorithms);
+    let verifier =
+        Arc::new(Verifier::new(trust, schemes, provider.signature_verification_algorithms));
     let builder = ClientConfig::builder_with_provider(Arc::new(provider))
         .with_protocol_versions(&versions)
         .map_err(|error| refused("versions", error.to_string()))?
         .dangerous()
-        .with_custom_certificate_verifier(Arc::new(verifier));
+        .with_custom_certificate_verifier(verifier.clone());
     let mut config = if identities.is_empty() {
         builder.with_no_client_auth()
     } else {
@@ -63,7 +84,7 @@ pub(super) fn build(options: &TlsOptions) -> Result<ClientConfig, Error> {
     if options.key_log {
         config.key_log = Arc::new(KeyLogFile::new());
     }
-    Ok(config)
+    Ok((config, verifier))
 }
 
 fn provider(options: &TlsOptions) -> Result<CryptoProvider, Error> {

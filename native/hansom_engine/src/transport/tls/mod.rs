@@ -15,7 +15,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use rustls::ClientConfig;
 use rustls::pki_types::ServerName;
 
-use super::{Link, classify};
+use super::{Link, classify, quic};
 use crate::error::Error;
 
 /// TLS options of a connection. The default verifies chain and name against Mozilla's roots.
@@ -135,14 +135,10 @@ pub enum Sni {
     Disabled,
 }
 
-/// TLS options, prepared for use by any number of connections.
+/// TLS options for any number of connections, prepared when first needed.
 pub struct TlsClient {
-    state: Mutex<State>,
-}
-
-enum State {
-    Waiting(Box<TlsOptions>),
-    Ready(Arc<ClientConfig>),
+    options: TlsOptions,
+    tcp: Mutex<Option<Arc<ClientConfig>>>,
 }
 
 impl TlsClient {
@@ -152,42 +148,56 @@ impl TlsClient {
     /// # Errors
     /// [`Error::Option`] names the option that cannot be honoured.
     pub fn new(options: &TlsOptions) -> Result<Arc<Self>, Error> {
-        let config = cache::prepare(options)?;
-        Ok(Arc::new(Self { state: Mutex::new(State::Ready(config)) }))
+        let client = Self::lazy(options.clone());
+        client.prepare().map(|_| client)
     }
 
     /// Takes `options` to be prepared by the first handshake, off the runtime's own threads; what
     /// is wrong with them comes out of that handshake. Cheap.
     #[must_use]
     pub fn lazy(options: TlsOptions) -> Arc<Self> {
-        Arc::new(Self { state: Mutex::new(State::Waiting(Box::new(options))) })
+        Arc::new(Self { options, tcp: Mutex::new(None) })
     }
 
     async fn config(self: &Arc<Self>) -> Result<Arc<ClientConfig>, Error> {
         // Whoever holds the lock for long is preparing, on a thread that may block.
-        if let Ok(state) = self.state.try_lock()
-            && let State::Ready(config) = &*state
+        if let Ok(config) = self.tcp.try_lock()
+            && let Some(config) = &*config
         {
             return Ok(Arc::clone(config));
         }
         let client = Arc::clone(self);
-        tokio::task::spawn_blocking(move || client.prepare())
-            .await
-            // Panicked, or the runtime is stopping.
-            .unwrap_or(Err(Error::Closed))
+        off_thread(move || client.prepare()).await
     }
 
     fn prepare(&self) -> Result<Arc<ClientConfig>, Error> {
-        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
-        match &*state {
-            State::Ready(config) => Ok(Arc::clone(config)),
-            State::Waiting(options) => {
-                let config = cache::prepare(options)?;
-                *state = State::Ready(Arc::clone(&config));
-                Ok(config)
-            }
+        let mut config = self.tcp.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(config) = &*config {
+            return Ok(Arc::clone(config));
         }
+        let prepared = cache::prepare(&self.options)?;
+        *config = Some(Arc::clone(&prepared));
+        Ok(prepared)
     }
+
+    /// The same trust, identity and so on for QUIC connections that speak HTTP/3.
+    pub(crate) async fn quic(
+        self: &Arc<Self>,
+        early_data: bool,
+    ) -> Result<Arc<quic::Prepared>, Error> {
+        let client = Arc::clone(self);
+        off_thread(move || cache::prepare_quic(&client.options, early_data)).await
+    }
+}
+
+/// Runs `prepare` on a thread that may block.
+async fn off_thread<T: Send + 'static>(
+    prepare: impl FnOnce() -> Result<T, Error> + Send + 'static,
+) -> Result<T, Error> {
+    tokio::task::spawn_blocking(prepare)
+        .await
+        // Panicked, or the runtime is stopping.
+        .unwrap_or(Err(Error::Closed))
 }
 
 impl fmt::Debug for TlsClient {
@@ -219,7 +229,7 @@ pub(crate) async fn handshake(
 
 /// The name a certificate must be for: an address literal (brackets and zone cut) or a DNS name
 /// (trailing dots cut).
-fn parse_server_name(text: &str) -> Result<ServerName<'static>, Error> {
+pub(crate) fn parse_server_name(text: &str) -> Result<ServerName<'static>, Error> {
     let bare = text.strip_prefix('[').and_then(|rest| rest.strip_suffix(']')).unwrap_or(text);
     let without_zone = bare.split_once('%').map_or(bare, |(address, _)| address);
     if let Ok(address) = without_zone.parse::<IpAddr>() {

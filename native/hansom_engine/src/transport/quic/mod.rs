@@ -1,0 +1,177 @@
+//! QUIC connections (RFC 9000), by quinn, over the TLS configuration TCP connections have too.
+//!
+//! Every connection has a UDP socket of its own, with the socket options of its user. The tasks
+//! that drive it end, and the socket is closed, as soon as the connection is dropped and the peer
+//! has been told (RFC 9000, section 10.2, allows to close early if late packets provoke no answer).
+
+mod crypto;
+mod drivers;
+mod error;
+mod socket;
+
+use std::fmt;
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use quinn::{Connection, Endpoint, EndpointConfig, VarInt, ZeroRttAccepted};
+use rustls::pki_types::CertificateDer;
+
+use super::{Address, SocketOption, posix};
+use crate::config::Http3Config;
+use crate::error::Error;
+
+pub(crate) use crypto::Prepared;
+use drivers::Drivers;
+pub(crate) use error::lost;
+use socket::Socket;
+
+/// What the peer is told when a connection is dropped: `H3_NO_ERROR` (RFC 9114, section 8.1).
+const NO_ERROR: VarInt = VarInt::from_u32(0x100);
+
+/// A QUIC connection over which HTTP/3 was agreed on.
+///
+/// Dropping it closes the connection: the peer is told, then the socket is closed. Whoever holds
+/// clones of [`Quic::connection`], or its streams, keeps this value until it is done with them.
+pub struct Quic {
+    /// First, so that it is dropped first.
+    guard: Guard,
+    connection: Connection,
+    early: Option<ZeroRttAccepted>,
+}
+
+/// Takes a connection apart when dropped.
+#[derive(Debug)]
+struct Guard {
+    drivers: Arc<Drivers>,
+    endpoint: Endpoint,
+    socket: Arc<Socket>,
+}
+
+impl fmt::Debug for Quic {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Quic")
+            .field("peer", &self.connection.remote_address())
+            .finish_non_exhaustive()
+    }
+}
+
+impl Quic {
+    /// The connection, to open and accept streams on.
+    #[must_use]
+    pub fn connection(&self) -> &Connection {
+        &self.connection
+    }
+
+    /// Whether data can be sent before the handshake is complete, and is being sent so until the
+    /// future resolves: to `false` if the server did not take it, or the handshake failed. `None`
+    /// if the handshake is complete, and on the second call.
+    pub fn take_early(&mut self) -> Option<ZeroRttAccepted> {
+        self.early.take()
+    }
+
+    /// The address of the peer.
+    #[must_use]
+    pub fn peer_address(&self) -> Address {
+        Address::Ip(self.connection.remote_address())
+    }
+
+    /// The address of this end.
+    ///
+    /// # Errors
+    /// [`Error::Posix`].
+    pub fn local_address(&self) -> Result<Address, Error> {
+        self.guard.endpoint.local_addr().map(Address::Ip).map_err(|error| posix(&error))
+    }
+
+    /// The certificate of the peer, in DER.
+    ///
+    /// # Errors
+    /// [`Error::NoPeerCertificate`] if there is none, or none yet.
+    pub fn peer_certificate(&self) -> Result<Vec<u8>, Error> {
+        self.connection
+            .peer_identity()
+            .and_then(|identity| identity.downcast::<Vec<CertificateDer<'static>>>().ok())
+            .and_then(|chain| chain.first().map(|certificate| certificate.to_vec()))
+            .ok_or(Error::NoPeerCertificate)
+    }
+
+    /// Whether the connection is open, as far as this end knows.
+    ///
+    /// # Errors
+    /// Why it is not, as [`lost`] names it.
+    pub fn check(&self) -> Result<(), Error> {
+        self.connection.close_reason().map_or(Ok(()), |reason| Err(lost(&reason)))
+    }
+}
+
+impl Drop for Guard {
+    fn drop(&mut self) {
+        self.endpoint.close(NO_ERROR, b"");
+        self.socket.begin_close();
+        self.drivers.finish();
+    }
+}
+
+/// Opens a connection to `address`, for which `server_name` is the name or address to verify.
+/// Takes as long as the server does: callers bound it. With early data allowed and a session to
+/// resume, it is open before the server has said anything.
+///
+/// # Errors
+/// [`Error::Tls`], [`Error::Posix`], also if the system learns that nobody is there,
+/// [`Error::Timeout`] and what else [`lost`] may say.
+pub(crate) async fn connect(
+    address: SocketAddr,
+    options: &[SocketOption],
+    tls: &Prepared,
+    server_name: &str,
+    config: &Http3Config,
+) -> Result<Quic, Error> {
+    let socket = Arc::new(Socket::connected(address, options).map_err(|error| posix(&error))?);
+    let drivers = Drivers::new();
+    let endpoint = Endpoint::new_with_abstract_socket(
+        EndpointConfig::default(),
+        None,
+        socket.clone(),
+        drivers.clone(),
+    )
+    .map_err(|error| posix(&error))?;
+    let guard = Guard { drivers, endpoint, socket };
+    let (client, failure) = tls.client(transport(config));
+    let connecting = guard
+        .endpoint
+        .connect_with(client, address, server_name)
+        .map_err(|refused| error::of_attempt(&refused))?;
+    let connecting = if config.early_data {
+        match connecting.into_0rtt() {
+            Ok((connection, early)) => {
+                return Ok(Quic { connection, early: Some(early), guard });
+            }
+            Err(connecting) => connecting,
+        }
+    } else {
+        connecting
+    };
+    let connected = tokio::select! {
+        connected = connecting => connected,
+        error = guard.socket.unreachable() => return Err(posix(&error)),
+    };
+    match connected {
+        Ok(connection) => Ok(Quic { connection, early: None, guard }),
+        Err(reason) => Err(failure.take().unwrap_or_else(|| error::of_handshake(&reason))),
+    }
+}
+
+fn transport(config: &Http3Config) -> Arc<quinn::TransportConfig> {
+    let mut transport = quinn::TransportConfig::default();
+    let idle = config.idle_timeout.and_then(|idle| idle.try_into().ok());
+    transport
+        .max_idle_timeout(idle)
+        .keep_alive_interval(config.keep_alive_interval)
+        .stream_receive_window(config.stream_window.into())
+        // Only servers answer on such streams (RFC 9114, section 6.1).
+        .max_concurrent_bidi_streams(VarInt::from_u32(0))
+        // The three a server opens, and some whose type is unknown (RFC 9114, section 6.2).
+        .max_concurrent_uni_streams(VarInt::from_u32(16))
+        .datagram_receive_buffer_size(None);
+    Arc::new(transport)
+}

@@ -1,0 +1,12 @@
+//! Dials that end with a stream of bytes.
+
+use hansom_engine::connect::{self, Reached};
+use hansom_engine::transport::Link;
+use hansom_engine::{Dial, Error, Http3Config};
+
+pub(crate) async fn dial(target: &Dial) -> Result<Link, Error> {
+    match connect::dial(target, &Http3Config::default()).await? {
+        Reached::Link(link) => Ok(link),
+        reached @ Reached::Quic(_) => panic!("{reached:?}"),
+    }
+}
