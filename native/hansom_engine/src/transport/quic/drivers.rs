@@ -31,6 +31,8 @@ pub(super) struct Drivers {
 
 struct Running {
     driver: Arc<Mutex<Option<Driver>>>,
+    /// Whether it has something to do at the end.
+    finishes: bool,
     task: AbortHandle,
 }
 
@@ -50,12 +52,26 @@ impl Drivers {
         let running = std::mem::take(&mut *lock(&self.running));
         let mut cx = Context::from_waker(Waker::noop());
         // The endpoint's comes first, but it is the connection's that sends.
-        for Running { driver, task } in running.into_iter().rev() {
-            if let Some(mut driver) = lock(&driver).take() {
+        for Running { driver, finishes, task } in running.into_iter().rev() {
+            let taken = lock(&driver).take();
+            if let Some(mut driver) = taken
+                && finishes
+            {
                 let _ = driver.as_mut().poll(&mut cx);
             }
             task.abort();
         }
+    }
+
+    /// Runs `attendant` for as long as the drivers run.
+    pub(super) fn attend(&self, attendant: impl Future<Output = ()> + Send + 'static) {
+        self.run(Box::pin(attendant), false);
+    }
+
+    fn run(&self, driver: Driver, finishes: bool) {
+        let driver = Arc::new(Mutex::new(Some(driver)));
+        let task = self.runtime.spawn(Drive(driver.clone())).abort_handle();
+        lock(&self.running).push(Running { driver, finishes, task });
     }
 }
 
@@ -73,9 +89,7 @@ impl Runtime for Drivers {
     }
 
     fn spawn(&self, driver: Driver) {
-        let driver = Arc::new(Mutex::new(Some(driver)));
-        let task = self.runtime.spawn(Drive(driver.clone())).abort_handle();
-        lock(&self.running).push(Running { driver, task });
+        self.run(driver, true);
     }
 
     fn wrap_udp_socket(&self, socket: UdpSocket) -> io::Result<Arc<dyn AsyncUdpSocket>> {

@@ -7,13 +7,14 @@
 mod crypto;
 mod drivers;
 mod error;
+mod path;
 mod socket;
 
 use std::fmt;
 use std::net::SocketAddr;
 use std::sync::Arc;
 
-use quinn::{Connection, Endpoint, EndpointConfig, VarInt, ZeroRttAccepted};
+use quinn::{Connection, VarInt, ZeroRttAccepted};
 use rustls::pki_types::CertificateDer;
 
 use super::{Address, SocketOption, posix};
@@ -23,10 +24,7 @@ use crate::error::Error;
 pub(crate) use crypto::Prepared;
 use drivers::Drivers;
 pub(crate) use error::lost;
-use socket::Socket;
-
-/// What the peer is told when a connection is dropped: `H3_NO_ERROR` (RFC 9114, section 8.1).
-const NO_ERROR: VarInt = VarInt::from_u32(0x100);
+use path::Path;
 
 /// A QUIC connection over which HTTP/3 was agreed on.
 ///
@@ -40,11 +38,9 @@ pub struct Quic {
 }
 
 /// Takes a connection apart when dropped.
-#[derive(Debug)]
 struct Guard {
     drivers: Arc<Drivers>,
-    endpoint: Endpoint,
-    socket: Arc<Socket>,
+    path: Arc<Path>,
 }
 
 impl fmt::Debug for Quic {
@@ -80,7 +76,17 @@ impl Quic {
     /// # Errors
     /// [`Error::Posix`].
     pub fn local_address(&self) -> Result<Address, Error> {
-        self.guard.endpoint.local_addr().map(Address::Ip).map_err(|error| posix(&error))
+        self.guard.path.local_address().map(Address::Ip).map_err(|error| posix(&error))
+    }
+
+    /// Moves the connection to a new socket, and so to the local address the system chooses now.
+    /// The peer is asked to follow as soon as the next packet is sent (RFC 9000, section 9). This
+    /// is done unasked when the system refuses to send from the old address.
+    ///
+    /// # Errors
+    /// [`Error::Posix`]; the connection stays where it is.
+    pub fn migrate(&self) -> Result<(), Error> {
+        self.guard.path.renew().map_err(|error| posix(&error))
     }
 
     /// The certificate of the peer, in DER.
@@ -106,8 +112,7 @@ impl Quic {
 
 impl Drop for Guard {
     fn drop(&mut self) {
-        self.endpoint.close(NO_ERROR, b"");
-        self.socket.begin_close();
+        self.path.close();
         self.drivers.finish();
     }
 }
@@ -126,25 +131,20 @@ pub(crate) async fn connect(
     server_name: &str,
     config: &Http3Config,
 ) -> Result<Quic, Error> {
-    let socket = Arc::new(Socket::connected(address, options).map_err(|error| posix(&error))?);
     let drivers = Drivers::new();
-    let endpoint = Endpoint::new_with_abstract_socket(
-        EndpointConfig::default(),
-        None,
-        socket.clone(),
-        drivers.clone(),
-    )
-    .map_err(|error| posix(&error))?;
-    let guard = Guard { drivers, endpoint, socket };
+    let path = Path::open(address, options, &drivers).map_err(|error| posix(&error))?;
+    let guard = Guard { drivers, path };
     let (client, failure) = tls.client(transport(config));
     let connecting = guard
-        .endpoint
+        .path
+        .endpoint()
         .connect_with(client, address, server_name)
         .map_err(|refused| error::of_attempt(&refused))?;
     let connecting = if config.early_data {
         match connecting.into_0rtt() {
             Ok((connection, early)) => {
-                return Ok(Quic { connection, early: Some(early), guard });
+                guard.drivers.attend(guard.path.clone().follow());
+                return Ok(Quic { guard, connection, early: Some(early) });
             }
             Err(connecting) => connecting,
         }
@@ -153,10 +153,13 @@ pub(crate) async fn connect(
     };
     let connected = tokio::select! {
         connected = connecting => connected,
-        error = guard.socket.unreachable() => return Err(posix(&error)),
+        error = guard.path.trouble() => return Err(posix(&error)),
     };
     match connected {
-        Ok(connection) => Ok(Quic { connection, early: None, guard }),
+        Ok(connection) => {
+            guard.drivers.attend(guard.path.clone().follow());
+            Ok(Quic { guard, connection, early: None })
+        }
         Err(reason) => Err(failure.take().unwrap_or_else(|| error::of_handshake(&reason))),
     }
 }

@@ -2,7 +2,7 @@
 
 use std::fmt;
 use std::io::{self, IoSliceMut};
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::pin::Pin;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -27,13 +27,15 @@ pub(super) struct Socket {
     own_tos: bool,
     /// Whatever is sent is sent now or not at all: the runtime may be gone.
     closing: AtomicBool,
+    /// Packets came in.
+    received: AtomicBool,
     trouble: Mutex<Option<io::Error>>,
     in_trouble: Notify,
 }
 
 impl Socket {
-    /// A socket for `address`, with `options` set. Must be called on the runtime.
-    pub(super) fn connected(address: SocketAddr, options: &[SocketOption]) -> io::Result<Self> {
+    /// A socket for `address` alone, with `options` set. Must be called on the runtime.
+    pub(super) fn open(address: SocketAddr, options: &[SocketOption]) -> io::Result<Self> {
         let socket = open_udp(address, options)?;
         let state = UdpSocketState::new((&socket).into())?;
         Ok(Self {
@@ -43,6 +45,7 @@ impl Socket {
                 matches!(option, SocketOption::Tos(_) | SocketOption::TrafficClass(_))
             }),
             closing: AtomicBool::new(false),
+            received: AtomicBool::new(false),
             trouble: Mutex::new(None),
             in_trouble: Notify::new(),
         })
@@ -54,7 +57,7 @@ impl Socket {
     }
 
     /// Waits until the system says that the peer cannot be reached.
-    pub(super) async fn unreachable(&self) -> io::Error {
+    pub(super) async fn trouble(&self) -> io::Error {
         loop {
             let notified = self.in_trouble.notified();
             let error = self.trouble.lock().unwrap_or_else(PoisonError::into_inner).take();
@@ -63,6 +66,15 @@ impl Socket {
                 None => notified.await,
             }
         }
+    }
+
+    pub(super) fn has_received(&self) -> bool {
+        self.received.load(Ordering::Relaxed)
+    }
+
+    /// The local address, without the port.
+    pub(super) fn local_address(&self) -> io::Result<IpAddr> {
+        self.io.local_addr().map(|address| address.ip())
     }
 
     fn is_closing(&self) -> bool {
@@ -151,7 +163,10 @@ impl AsyncUdpSocket for Socket {
             ready!(self.io.poll_recv_ready(cx))?;
             let receive = || self.state.recv((&self.io).into(), buffers, meta);
             match self.io.try_io(Interest::READABLE, receive) {
-                Ok(count) => return Poll::Ready(Ok(count)),
+                Ok(count) => {
+                    self.received.store(true, Ordering::Relaxed);
+                    return Poll::Ready(Ok(count));
+                }
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
                 Err(error) => self.keep(error),
             }

@@ -1,0 +1,100 @@
+//! The way of one connection: its endpoint, and the socket it has at present.
+
+use std::io;
+use std::net::SocketAddr;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use quinn::{Endpoint, EndpointConfig, VarInt};
+
+use super::drivers::Drivers;
+use super::socket::Socket;
+use crate::transport::SocketOption;
+
+/// What the peer is told when a connection is dropped: `H3_NO_ERROR` (RFC 9114, section 8.1).
+const NO_ERROR: VarInt = VarInt::from_u32(0x100);
+
+/// How long a connection stays with a new socket before it may get another.
+const RENEWAL_INTERVAL: Duration = Duration::from_secs(1);
+
+pub(super) struct Path {
+    endpoint: Endpoint,
+    socket: Mutex<Arc<Socket>>,
+    peer: SocketAddr,
+    options: Vec<SocketOption>,
+}
+
+impl Path {
+    /// Must be called on the runtime.
+    pub(super) fn open(
+        peer: SocketAddr,
+        options: &[SocketOption],
+        drivers: &Arc<Drivers>,
+    ) -> io::Result<Arc<Self>> {
+        let socket = Arc::new(Socket::open(peer, options)?);
+        let endpoint = Endpoint::new_with_abstract_socket(
+            EndpointConfig::default(),
+            None,
+            socket.clone(),
+            drivers.clone(),
+        )?;
+        Ok(Arc::new(Self { endpoint, socket: Mutex::new(socket), peer, options: options.to_vec() }))
+    }
+
+    pub(super) fn endpoint(&self) -> &Endpoint {
+        &self.endpoint
+    }
+
+    pub(super) fn local_address(&self) -> io::Result<SocketAddr> {
+        self.endpoint.local_addr()
+    }
+
+    /// Waits until the system says that the peer cannot be reached.
+    pub(super) async fn trouble(&self) -> io::Error {
+        self.socket().trouble().await
+    }
+
+    /// Tells the peer of the end when the drivers are polled next; nothing waits for the socket
+    /// any more.
+    pub(super) fn close(&self) {
+        self.endpoint.close(NO_ERROR, b"");
+        self.socket().begin_close();
+    }
+
+    /// Changes to a new socket.
+    pub(super) fn renew(&self) -> io::Result<()> {
+        self.change_to(Socket::open(self.peer, &self.options)?)
+    }
+
+    /// Looks after a connection that is in use, for as long as that is: when the system refuses to
+    /// send, the local address may be gone, and there may be another.
+    pub(super) async fn follow(self: Arc<Self>) {
+        loop {
+            let socket = self.socket();
+            socket.trouble().await;
+            if !socket.has_received() {
+                // Early data was sent to where nobody is.
+                return self.endpoint.close(NO_ERROR, b"");
+            }
+            let before = socket.local_address().ok();
+            if let Ok(new) = Socket::open(self.peer, &self.options)
+                && new.local_address().ok() != before
+            {
+                // A failure leaves the old socket, whose next error leads here again.
+                let _ = self.change_to(new);
+            }
+            tokio::time::sleep(RENEWAL_INTERVAL).await;
+        }
+    }
+
+    fn change_to(&self, new: Socket) -> io::Result<()> {
+        let new = Arc::new(new);
+        self.endpoint.rebind_abstract(new.clone())?;
+        *self.socket.lock().unwrap_or_else(PoisonError::into_inner) = new;
+        Ok(())
+    }
+
+    fn socket(&self) -> Arc<Socket> {
+        self.socket.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+}

@@ -1,0 +1,171 @@
+//! What becomes of a dial where QUIC does not get through.
+
+use std::net::UdpSocket;
+use std::time::{Duration, Instant};
+
+use hansom_engine::{Dial, Error, QuicDial};
+use tokio::net::TcpListener;
+
+use crate::certificates::{Authority, config_for, plain_config, within};
+use crate::server::{Server, TLS13, config, dial, link, quic, target};
+use crate::tcp;
+
+/// Longer than a dial takes that does not wait for QUIC, shorter than one that does.
+const AT_ONCE: Duration = Duration::from_millis(1500);
+
+/// A UDP port of 127.0.0.1 that never answers.
+fn silent() -> UdpSocket {
+    UdpSocket::bind("127.0.0.1:0").unwrap()
+}
+
+/// A TLS server on the TCP port of the same number.
+async fn tcp_beside(port: u16, authority: &Authority) -> tcp::Server {
+    let identity = authority.issue(&["a.test"]);
+    tcp::Server::start_at(&format!("127.0.0.1:{port}"), plain_config(&identity)).await
+}
+
+#[tokio::test]
+async fn an_unreachable_port_falls_back_at_once() {
+    let authority = Authority::new("root");
+    let mut server = tcp::Server::start(plain_config(&authority.issue(&["a.test"]))).await;
+    let target = Dial { quic: QuicDial::First, ..server.dial("a.test", authority.trusted()) };
+    let begin = Instant::now();
+    let link = link(dial(&target).await);
+    assert!(begin.elapsed() < AT_ONCE, "{:?}", begin.elapsed());
+    assert!(link.is_tls());
+    server.seen().await;
+}
+
+#[tokio::test]
+async fn silence_falls_back_when_half_the_time_is_over() {
+    let authority = Authority::new("root");
+    let udp = silent();
+    let address = udp.local_addr().unwrap();
+    let _server = tcp_beside(address.port(), &authority).await;
+    let target = Dial {
+        connect_timeout: Some(Duration::from_secs(3)),
+        ..target(address, "a.test", authority.trusted())
+    };
+    let begin = Instant::now();
+    link(dial(&target).await);
+    assert!(begin.elapsed() >= Duration::from_millis(1500), "{:?}", begin.elapsed());
+    // It was tried.
+    udp.set_read_timeout(Some(Duration::from_secs(1))).unwrap();
+    udp.recv(&mut [0; 2048]).unwrap();
+}
+
+#[tokio::test]
+async fn a_race_does_not_wait() {
+    let authority = Authority::new("root");
+    let udp = silent();
+    let address = udp.local_addr().unwrap();
+    let _server = tcp_beside(address.port(), &authority).await;
+    let target = Dial { quic: QuicDial::Race, ..target(address, "a.test", authority.trusted()) };
+    let begin = Instant::now();
+    link(dial(&target).await);
+    assert!(begin.elapsed() < AT_ONCE, "{:?}", begin.elapsed());
+}
+
+#[tokio::test]
+async fn a_race_is_won_by_quic_where_tcp_is_silent() {
+    let authority = Authority::new("root");
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    let socket = UdpSocket::bind(address).unwrap();
+    let server = Server::start_on(socket, config(&authority), quinn::EndpointConfig::default());
+    server.serve();
+    let target = Dial { quic: QuicDial::Race, ..target(address, "a.test", authority.trusted()) };
+    quic(dial(&target).await);
+}
+
+#[tokio::test]
+async fn one_deadline_is_for_both() {
+    let authority = Authority::new("root");
+    let udp = silent();
+    let address = udp.local_addr().unwrap();
+    // Accepts, and says nothing.
+    let _listener = TcpListener::bind(address).await.unwrap();
+    let target = Dial {
+        connect_timeout: Some(Duration::from_millis(600)),
+        ..target(address, "a.test", authority.trusted())
+    };
+    let begin = Instant::now();
+    assert_eq!(dial(&target).await.map(drop), Err(Error::Timeout));
+    assert!(begin.elapsed() < Duration::from_secs(3), "{:?}", begin.elapsed());
+}
+
+#[tokio::test]
+async fn an_unknown_version_falls_back_at_once() {
+    let authority = Authority::new("root");
+    let udp = tokio::net::UdpSocket::bind("127.0.0.1:0").await.unwrap();
+    let address = udp.local_addr().unwrap();
+    let _server = tcp_beside(address.port(), &authority).await;
+    tokio::spawn(async move {
+        let mut packet = [0; 2048];
+        while let Ok((length, from)) = udp.recv_from(&mut packet).await {
+            // Version Negotiation (RFC 9000, section 17.2.1): the connection ids change places.
+            let destination = &packet[6..6 + usize::from(packet[5])];
+            let rest = &packet[6 + destination.len()..length];
+            let source = &rest[1..1 + usize::from(rest[0])];
+            let mut answer = vec![0x80, 0, 0, 0, 0];
+            for id in [source, destination] {
+                answer.push(u8::try_from(id.len()).unwrap());
+                answer.extend_from_slice(id);
+            }
+            answer.extend_from_slice(&[0x1a, 0x2a, 0x3a, 0x4a]);
+            udp.send_to(&answer, from).await.unwrap();
+        }
+    });
+    let begin = Instant::now();
+    link(dial(&target(address, "a.test", authority.trusted())).await);
+    assert!(begin.elapsed() < AT_ONCE, "{:?}", begin.elapsed());
+}
+
+#[tokio::test]
+async fn without_tls_1_3_there_is_only_tcp() {
+    use hansom_engine::transport::{TlsOptions, TlsVersion};
+    let authority = Authority::new("root");
+    let server = Server::start(config(&authority));
+    let _tcp = tcp_beside(server.address.port(), &authority).await;
+    let options = TlsOptions { versions: vec![TlsVersion::Tls12], ..authority.trusted() };
+    let link = link(dial(&server.dial("a.test", options)).await);
+    assert_eq!(link.tls_version(), Some(TlsVersion::Tls12));
+}
+
+#[tokio::test]
+async fn a_fallback_verifies_too() {
+    let trusted = Authority::new("root");
+    let stranger = Authority::new("stranger");
+    let server = Server::start(config(&stranger));
+    server.serve();
+    let port = server.address.port();
+    let alert = async |target: &Dial| match dial(target).await {
+        Err(Error::Tls { alert, .. }) => alert.0,
+        other => panic!("{other:?}"),
+    };
+    let target = server.dial("a.test", trusted.trusted());
+    // Without TCP beside it the error is QUIC's.
+    assert_eq!(alert(&target).await, "unknown_ca");
+    let identity = stranger.issue(&["a.test"]);
+    let address = format!("127.0.0.1:{port}");
+    let _tcp = tcp::Server::start_at(&address, config_for(&identity, TLS13)).await;
+    assert_eq!(alert(&target).await, "unknown_ca");
+}
+
+#[tokio::test]
+async fn an_abandoned_dial_leaves_no_socket() {
+    let authority = Authority::new("root");
+    let udp = tokio::net::UdpSocket::from_std({
+        let udp = silent();
+        udp.set_nonblocking(true).unwrap();
+        udp
+    })
+    .unwrap();
+    let target = target(udp.local_addr().unwrap(), "a.test", authority.trusted());
+    let dialling = tokio::spawn(async move { dial(&target).await.map(drop) });
+    let (_, from) = within(udp.recv_from(&mut [0; 2048])).await.unwrap();
+    dialling.abort();
+    assert!(within(dialling).await.unwrap_err().is_cancelled());
+    // The port is free again.
+    UdpSocket::bind(from).unwrap();
+}
