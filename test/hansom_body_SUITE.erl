@@ -9,7 +9,7 @@
 -define(CONN, (hansom_case:conn())).
 
 -import(hansom_case, [connected/1, connected/2, serve/1, request/1, exchange/1, state/1,
-                      response/1, response/2, chunked/1, pieces/1]).
+                      response/1, response/2, chunked/1, pieces/1, payload/1, payloads/1]).
 
 all() -> hansom_case:cases(?MODULE).
 
@@ -22,6 +22,7 @@ end_per_testcase(_, Config) -> hansom_case:end_case(Config).
 
 deviations() ->
     [{rsp_07_limits_of_what_a_peer_may_send, "limits are an addition"},
+     {rsp_18_trailers_by_option, "an option of hansom"},
      {rsp_21_brotli_and_zstandard, "more codings are decompressed"},
      {rsp_21_bombs_are_refused, "a cap on decompressed size is an addition"},
      {rsp_22_truncated_body_is_an_error, "a truncated body is an error by default"},
@@ -29,6 +30,37 @@ deviations() ->
 
 request_with(Pid, Options) ->
     ?CONN:request(Pid, <<"GET">>, <<"/">>, [], <<>>, infinity, Options).
+
+%% Trailers
+
+%% Between the last piece and `done', with the same pull as `done'. Sections without a field, and those cut short, are
+%% none; nobody is told who did not ask, or reads the response.
+%%
+%% Clauses: RSP-18, ASY-1, ASY-2
+rsp_18_trailers_by_option(_) ->
+    Head = "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n0\r\n",
+    Fields = [{<<"A">>, <<"1">>}, {<<"b">>, <<"2">>}, {<<"A">>, <<"3">>}],
+    Section = "A: 1\r\nb:2 \r\nA: 3\r\n\r\n",
+    Async = fun(Play, StartOptions, Options, Mode) ->
+                    {Pid, _} = connected(serve([request | Play]), StartOptions),
+                    {ok, Pid} = ?CONN:request_async(Pid, <<"GET">>, <<"/">>, [], <<>>, Mode, self(), false, Options),
+                    {status, 200, _} = payload(Pid),
+                    {headers, _} = payload(Pid),
+                    Pid
+            end,
+    [?assertEqual([<<"abc">>, {trailers, Fields}, done], payloads(Async(Play, Start, Options, true)))
+     || Play <- [[{send, [Head, Section]}], [{drip, [Head, Section]}]],
+        {Start, Options} <- [{#{}, [{trailers, true}]}, {#{trailers => true}, []}]],
+    [?assertEqual([<<"abc">>, done], payloads(Async([{send, [Head, Rest]} | End], #{}, Options, true)))
+     || {Rest, End, Options} <- [{Section, [], []}, {"\r\n", [], [{trailers, true}]},
+                                 {"A: 1\r\nb", [close], [{trailers, true}]}]],
+    Pulled = Async([{send, [Head, Section]}], #{}, [{trailers, true}], once),
+    ok = ?CONN:stream_next(Pulled),
+    ?assertEqual(<<"abc">>, payload(Pulled)),
+    ok = ?CONN:stream_next(Pulled),
+    ?assertEqual([{trailers, Fields}, done], payloads(Pulled)),
+    {Sync, _} = connected(serve([request, {send, [Head, Section]}]), #{trailers => true}),
+    ?assertEqual({200, <<"abc">>}, exchange(Sync)).
 
 %% Interim responses
 

@@ -106,7 +106,7 @@ defmodule Hansom.Conn do
     * `:auto_decompress` - undo gzip, deflate, br and zstd in `body/2` (default `false`)
     * `:send_timeout` - HTTP/2: how long the body may wait for the peer's flow control, in
       milliseconds, or `:nonblock`
-    * `:trailers` - HTTP/2: deliver `{:trailers, headers}` before `:done` (default `false`)
+    * `:trailers` - deliver `{:trailers, headers}` before the `:done` of messages (default `false`)
     * `:interim` - HTTP/2: tell of interim responses there too (default `false`)
   """
   @type request_options() :: [

@@ -69,7 +69,7 @@ pub struct Config {
     /// How many bytes a pushed response may deliver before its receiver is looked at. Default
     /// 8 MiB.
     pub push_allowance: u64,
-    /// Deliver the trailer section of every asynchronous response over HTTP/2 and HTTP/3, as
+    /// Deliver the trailer section of every asynchronous response, as
     /// [`RequestOptions::trailers`](crate::RequestOptions::trailers) does for one. Default false.
     pub trailers: bool,
     /// HTTP/2.

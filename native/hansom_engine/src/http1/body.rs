@@ -2,9 +2,10 @@
 
 use memchr::memchr;
 
-use super::parse::Head;
+use super::parse::{Head, trailer_section};
 use crate::config::Limits;
 use crate::error::{Error, Limit};
+use crate::headers::HeaderList;
 
 /// How the end of a body is marked.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -95,10 +96,12 @@ pub enum Part {
 /// ```
 ///
 /// Framing is consumed byte by byte as it comes, so nothing is looked at twice and no line is ever
-/// buffered.
+/// buffered, except for a trailer section that is asked for.
 #[derive(Clone, Debug)]
 pub struct BodyDecoder {
     state: State,
+    /// What came of the trailer section, if anybody wants it.
+    trailers: Option<Vec<u8>>,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -152,7 +155,25 @@ impl BodyDecoder {
             Framing::Chunked => State::CHUNK,
             Framing::UntilClose => State::UntilClose,
         };
-        Self { state }
+        Self { state, trailers: None }
+    }
+
+    /// Keeps the trailer section for [`take_trailers`](Self::take_trailers). To be called before
+    /// it begins.
+    pub fn keep_trailers(&mut self) {
+        self.trailers = Some(Vec::new());
+    }
+
+    /// The fields of the trailer section, once the message is over; `None` if it had none or they
+    /// were not kept. Read as the header fields are.
+    ///
+    /// # Errors
+    /// [`Limit::Headers`].
+    pub fn take_trailers(&mut self, limits: &Limits) -> Result<Option<HeaderList>, Error> {
+        match self.trailers.take() {
+            Some(section) if self.is_done() => trailer_section(&section, limits),
+            _ => Ok(None),
+        }
     }
 
     /// Says what the first bytes of `input` are and advances as if the caller then dropped them.
@@ -170,7 +191,14 @@ impl BodyDecoder {
                 State::UntilClose => u64::MAX,
                 State::Length(remaining) | State::Data(remaining) => remaining,
                 _ => {
+                    let kept = match state {
+                        State::Trailer { .. } => self.trailers.as_mut(),
+                        _ => None,
+                    };
                     let taken = state.framing(rest, limits)?;
+                    if let Some(kept) = kept {
+                        kept.extend_from_slice(&rest[..taken]);
+                    }
                     used += taken;
                     if taken == 0 {
                         break if used == 0 { Part::More } else { Part::Skip(used) };
@@ -222,10 +250,11 @@ impl BodyDecoder {
     }
 
     /// The peer closed: whether the message was complete. A body that lasts until then is; so is
-    /// a chunked one that lacks only (part of) its trailer section.
+    /// a chunked one that lacks only (part of) its trailer section, which then counts as none.
     pub fn finish(&mut self) -> bool {
         if matches!(self.state, State::UntilClose | State::Trailer { .. }) {
             self.state = State::Done;
+            self.trailers = None;
         }
         self.is_done()
     }

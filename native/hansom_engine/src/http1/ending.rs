@@ -14,6 +14,10 @@ impl<H: Host> Http1<H> {
     pub(super) fn finish(&mut self, end: BodyEnd, port: &mut Port<'_, H>) -> Result<(), Error> {
         let Exchange::Active(active) = &mut self.exchange else { return Ok(()) };
         let redirected = active.is_redirect();
+        let trailers = match active.response.body() {
+            Some(body) => body.take_trailers(&port.config.limits)?,
+            None => None,
+        };
         let last = active.last_word(end, port)?;
         let Exchange::Active(active) = std::mem::replace(&mut self.exchange, Exchange::None) else {
             return Ok(());
@@ -25,6 +29,9 @@ impl<H: Host> Http1<H> {
             }
             (Consumer::Async(delivery), Last::Message(message)) => {
                 // A dead receiver changes nothing any more.
+                if let Some(trailers) = trailers {
+                    let _ = port.sink.send(&delivery.receiver, Message::Trailers(trailers));
+                }
                 let _ = port.sink.send(&delivery.receiver, message);
             }
             _ => {}

@@ -42,6 +42,7 @@ pub(super) struct Sent {
     pub(super) recv_timeout: Option<Duration>,
     pub(super) decompress: bool,
     pub(super) inform: bool,
+    pub(super) trailers: bool,
 }
 
 /// An exchange whose response is awaited or read.
@@ -153,6 +154,7 @@ impl Sent {
             recv_timeout: options.recv_timeout.unwrap_or(config.recv_timeout),
             decompress: options.auto_decompress,
             inform: options.inform,
+            trailers: options.trailers || config.trailers,
         }
     }
 }

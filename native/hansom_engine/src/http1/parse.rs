@@ -2,7 +2,7 @@
 
 use std::ops::Range;
 
-use memchr::memchr;
+use memchr::{memchr, memchr_iter};
 
 use crate::config::Limits;
 use crate::error::{Error, Limit};
@@ -204,6 +204,18 @@ fn status_code(digits: &[u8]) -> Option<u16> {
         let digit = byte.is_ascii_digit().then(|| byte - b'0')?;
         code.checked_mul(10)?.checked_add(u16::from(digit))
     })
+}
+
+/// Reads a complete trailer section, the blank line at its end included; `None` if it is empty.
+///
+/// # Errors
+/// [`Limit::Headers`].
+pub(super) fn trailer_section(
+    section: &[u8],
+    limits: &Limits,
+) -> Result<Option<HeaderList>, Error> {
+    let lines = memchr_iter(b'\n', section).count().saturating_sub(1);
+    if lines == 0 { Ok(None) } else { fields(section, lines, limits).map(Some) }
 }
 
 /// Reads a complete header block of `lines` lines and the blank one that ends it.

@@ -270,6 +270,11 @@ impl<H: Host> Http1<H> {
                 if delivery.redirect.is_some() {
                     return;
                 }
+                if active.sent.trailers
+                    && let Some(body) = active.response.body()
+                {
+                    body.keep_trailers();
+                }
                 // A response without a body ends without being asked.
                 if let (Framing::None, Pace::Pull { credits }) = (framing, &mut delivery.pace) {
                     *credits = credits.saturating_add(1);

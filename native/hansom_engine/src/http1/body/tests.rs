@@ -222,6 +222,39 @@ fn trailers_are_dropped_and_limited() {
 }
 
 #[test]
+fn trailers_are_kept_on_demand() {
+    let read = |input: &[u8], split: usize, limits: &Limits| {
+        let mut decoder = BodyDecoder::new(Framing::Chunked);
+        decoder.keep_trailers();
+        let (first, rest) = input.split_at(split);
+        decode_with(&mut decoder, first, limits).unwrap();
+        decode_with(&mut decoder, rest, limits).unwrap();
+        decoder.finish();
+        decoder.take_trailers(limits)
+    };
+    let list = |fields: &[(&str, &str)]| {
+        let mut list = HeaderList::default();
+        for (name, value) in fields {
+            list.push(name.as_bytes(), value.as_bytes());
+        }
+        Ok(Some(list))
+    };
+    let limits = Limits::default();
+    let input = b"0\r\nA: b\r\nno colon\nX: y\r\n folded\r\n\r\n";
+    for split in 0..input.len() {
+        let expected = list(&[("A", "b"), ("no colon", ""), ("X", "y folded")]);
+        assert_eq!(read(input, split, &limits), expected, "{split}");
+    }
+    for none in ["0\r\n\r\n", "0\n\n", "0\r\n", "0\r\nA: b\r\n", "0\r\nA: b\r\n\r"] {
+        assert_eq!(read(none.as_bytes(), 0, &limits), Ok(None), "{none:?}");
+    }
+    let limits = Limits { headers: 1, ..limits };
+    assert_eq!(read(b"0\r\nA: b\r\n\r\n", 0, &limits), list(&[("A", "b")]));
+    let many = read(b"0\r\nA: b\r\nB: c\r\n\r\n", 0, &limits);
+    assert_eq!(many, Err(Error::Limit(Limit::Headers)));
+}
+
+#[test]
 fn a_close_inside_trailers_ends_the_body_and_elsewhere_cuts_it_short() {
     for (input, complete) in [
         ("", false),
