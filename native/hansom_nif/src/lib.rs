@@ -6,13 +6,14 @@
 //! 100 microseconds. Panics are caught by rustler here and by tokio in the engine's tasks; in both
 //! cases whoever waits for an answer gets one ([`notify::Caller`]).
 
-// Not `forbid`: what rustler's macros expand to is unsafe, and allowed there.
+// Not `forbid`: what rustler's macros expand to is unsafe, and allowed there, as it is in `envs`.
 #![deny(unsafe_code)]
 
 mod atoms;
 mod conn;
 mod decode;
 mod encode;
+mod envs;
 mod notify;
 mod reaper;
 mod runtime;

@@ -5,16 +5,15 @@
 //! thread sends from the environment of the running native function ([`CallSink`]). What must be
 //! said where neither is at hand, in a destructor, is left to the [`reaper`].
 
-use std::mem;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use hansom_engine::{
     Answer, BodyBuffer, Error, Gone, HeaderList, Host, Message, Notice, Payload, Sink,
 };
-use rustler::env::SavedTerm;
 use rustler::thread::is_scheduler_thread;
-use rustler::{Binary, Encoder, Env, LocalPid, NewBinary, OwnedBinary, OwnedEnv, Term};
+use rustler::{Binary, Encoder, Env, LocalPid, NewBinary, OwnedBinary, Term};
 
+use crate::envs::{self, HeldTerm};
 use crate::reaper::{self, Job};
 use crate::{atoms, encode};
 
@@ -29,7 +28,10 @@ impl Host for Beam {
     type Process = Receiver;
 
     fn same_caller(a: &Caller, b: &Caller) -> bool {
-        a.env.run(|env| b.is_named(a.pid, a.reference.load(env)))
+        match (&a.reference, &b.reference) {
+            (Some(own), Some(other)) => a.pid == b.pid && other.with(|_, other| own.is(other)),
+            _ => false,
+        }
     }
 
     fn process(caller: &Caller) -> Receiver {
@@ -51,16 +53,14 @@ impl Host for Beam {
 
 /// How a connection's process ended, once it has.
 #[derive(Default)]
-pub(crate) struct Fate(Mutex<Option<(OwnedEnv, SavedTerm)>>);
+pub(crate) struct Fate(Mutex<Option<HeldTerm>>);
 
 impl Fate {
     /// The process ended, or is about to, with this reason. Only the first reason counts.
     pub(crate) fn seal(&self, reason: impl Encoder) {
         let mut fate = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         if fate.is_none() {
-            let env = OwnedEnv::new();
-            let saved = env.save(reason);
-            *fate = Some((env, saved));
+            *fate = Some(HeldTerm::build(|env| reason.encode(env)));
         }
     }
 
@@ -69,8 +69,8 @@ impl Fate {
     /// panicked).
     fn last_word<'a>(&self, env: Env<'a>) -> Term<'a> {
         match &*self.0.lock().unwrap_or_else(PoisonError::into_inner) {
-            Some((reason_env, reason)) => {
-                let reason = reason_env.run(|from| reason.load(from).in_env(env));
+            Some(reason) => {
+                let reason = reason.with(|_, reason| reason.in_env(env));
                 (atoms::down(), reason).encode(env)
             }
             None => encode::error_tuple(env, &Error::Closed),
@@ -84,8 +84,8 @@ impl Fate {
 /// message takes that memory along, and nothing is copied.
 pub(crate) struct Caller {
     pid: LocalPid,
-    env: OwnedEnv,
-    reference: SavedTerm,
+    /// `None` once it has been answered.
+    reference: Option<HeldTerm>,
     /// The connection's fate, while an answer is owed.
     owed: Option<Arc<Fate>>,
     /// The process it asks for, if that is another: the connection's own process asks for callers
@@ -103,9 +103,7 @@ impl Caller {
 
     /// The same process by name only: to find it, not to answer it.
     pub(crate) fn name(pid: LocalPid, reference: Term<'_>) -> Self {
-        let env = OwnedEnv::new();
-        let reference = env.save(reference);
-        Self { pid, env, reference, owed: None, behalf: None }
+        Self { pid, reference: Some(HeldTerm::new(reference)), owed: None, behalf: None }
     }
 
     /// What it asks for is the concern of this process.
@@ -126,17 +124,22 @@ impl Caller {
     }
 
     fn is_named(&self, pid: LocalPid, reference: Term<'_>) -> bool {
-        self.pid == pid && self.env.run(|env| self.reference.load(env) == reference)
+        self.pid == pid && self.reference.as_ref().is_some_and(|own| own.is(reference))
     }
 
-    fn reference_in<'a>(&self, env: Env<'a>) -> Term<'a> {
-        self.env.run(|from| self.reference.load(from).in_env(env))
+    /// `{reference, said}`.
+    fn addressed<'a>(&self, env: Env<'a>, said: Term<'a>) -> Term<'a> {
+        match &self.reference {
+            Some(reference) => (reference.with(|_, own| own.in_env(env)), said).encode(env),
+            None => said,
+        }
     }
 
     fn send(&mut self, build: impl for<'a> FnOnce(Env<'a>) -> Term<'a>) {
-        let reference = &self.reference;
-        // A caller that died meanwhile wants no answer.
-        let _ = self.env.send_and_clear(&self.pid, |env| (reference.load(env), build(env)));
+        if let Some(reference) = self.reference.take() {
+            // A caller that died meanwhile wants no answer.
+            let _ = reference.send(&self.pid, |env, own| (own, build(env)).encode(env));
+        }
     }
 }
 
@@ -146,8 +149,7 @@ impl Drop for Caller {
         if is_scheduler_thread() {
             reaper::push(Job::Unanswered(Caller {
                 pid: self.pid,
-                env: mem::take(&mut self.env),
-                reference: self.reference.clone(),
+                reference: self.reference.take(),
                 owed: Some(fate),
                 behalf: None,
             }));
@@ -236,26 +238,25 @@ impl BodyBuffer for Buffer {
 
 /// A binary of a process that stays where it is until it has been sent, however large.
 pub(crate) struct HeldBinary {
-    env: OwnedEnv,
-    term: SavedTerm,
+    binary: HeldTerm,
     len: usize,
 }
 
 impl HeldBinary {
     /// Holds on to a binary of `caller_env`.
     pub(crate) fn new<'a>(caller_env: Env<'a>, binary: Binary<'a>) -> Self {
-        let env = OwnedEnv::new();
+        let len = binary.len();
         let term = binary.to_term(caller_env);
         let same_place = Binary::from_term(term)
             .is_ok_and(|again| again.as_slice().as_ptr() == binary.as_slice().as_ptr());
-        let term = if same_place {
-            env.save(term)
+        let binary = if same_place {
+            HeldTerm::new(term)
         } else {
             // The bytes do not begin on a byte boundary: the VM would make an aligned copy each
             // time they are looked at, so one copy is made for good.
-            env.run(|own| env.save(Term::from(NewBinary::from_slice(own, &binary))))
+            HeldTerm::build(|own| NewBinary::from_slice(own, &binary).into())
         };
-        Self { env, term, len: binary.len() }
+        Self { binary, len }
     }
 }
 
@@ -265,7 +266,7 @@ impl Payload for HeldBinary {
     }
 
     fn with<R>(&self, read: impl FnOnce(&[u8]) -> R) -> R {
-        self.env.run(|env| match Binary::from_term(self.term.load(env)) {
+        self.binary.with(|_, binary| match Binary::from_term(binary) {
             Ok(binary) => read(binary.as_slice()),
             Err(_) => read(&[]),
         })
@@ -274,7 +275,6 @@ impl Payload for HeldBinary {
 
 /// Delivers from a thread of ours: the connection's task, or the reaper.
 pub(crate) struct TaskSink {
-    env: OwnedEnv,
     connection: LocalPid,
     /// The last reply, as long as nothing follows it and the connection's lock is not free.
     held: Option<(Caller, Answer<Beam>)>,
@@ -283,7 +283,7 @@ pub(crate) struct TaskSink {
 impl TaskSink {
     /// For the connection of this process.
     pub(crate) fn new(connection: LocalPid) -> Self {
-        Self { env: OwnedEnv::new(), connection, held: None }
+        Self { connection, held: None }
     }
 
     fn release(&mut self) {
@@ -302,8 +302,8 @@ impl Sink<Beam> for TaskSink {
     fn inform(&mut self, caller: &Caller, status: u16, reason: &[u8], headers: &HeaderList) {
         self.release();
         // A caller that died is found out by whoever answers it.
-        let _ = self.env.send_and_clear(&caller.pid, |env| {
-            (caller.reference_in(env), encode::inform(env, status, reason, headers))
+        let _ = envs::send(&caller.pid, |env| {
+            caller.addressed(env, encode::inform(env, status, reason, headers))
         });
     }
 
@@ -312,19 +312,19 @@ impl Sink<Beam> for TaskSink {
         let connection = self.connection;
         let sent = match receiver {
             Receiver::Local(pid) => {
-                self.env.send_and_clear(pid, |env| encode::message(env, connection, message))
+                envs::send(pid, |env| encode::message(env, connection, message))
             }
-            Receiver::Remote(_) => self.env.send_and_clear(&connection, |env| {
+            Receiver::Remote(_) => envs::send(&connection, |env| {
                 encode::relay(env, receiver, encode::message(env, connection, message))
             }),
         };
-        sent.map_err(|_| Gone)
+        if sent { Ok(()) } else { Err(Gone) }
     }
 
     fn notify(&mut self, notice: Notice<Beam>) {
         self.release();
         // The death of the connection's own process is noticed by its monitor.
-        let _ = self.env.send_and_clear(&self.connection, |env| encode::notice(env, notice));
+        let _ = envs::send(&self.connection, |env| encode::notice(env, notice));
     }
 
     fn unlocked(&mut self) {
@@ -387,8 +387,7 @@ impl Sink<Beam> for CallSink<'_> {
         if self.is_own(&caller) && !self.informed {
             self.answer = Some(answer);
         } else {
-            let reference = caller.reference_in(self.env);
-            let _ = self.env.send(&caller.pid, (reference, answer));
+            let _ = self.env.send(&caller.pid, caller.addressed(self.env, answer));
         }
         caller.forget();
     }
@@ -396,7 +395,7 @@ impl Sink<Beam> for CallSink<'_> {
     fn inform(&mut self, caller: &Caller, status: u16, reason: &[u8], headers: &HeaderList) {
         self.informed |= self.is_own(caller);
         let inform = encode::inform(self.env, status, reason, headers);
-        let _ = self.env.send(&caller.pid, (caller.reference_in(self.env), inform));
+        let _ = self.env.send(&caller.pid, caller.addressed(self.env, inform));
     }
 
     fn send(&mut self, receiver: &Receiver, message: Message<Beam>) -> Result<(), Gone> {
