@@ -22,11 +22,23 @@ check_unsafe() {
     }
 }
 
+# What is linked into the library comes under licenses that docs/licenses.md names.
+check_licenses() {
+    known=$(grep '^|' docs/licenses.md | cut -d'|' -f2 | grep -o '`[^`]*`')
+    cargo tree -p hansom_nif -e normal,no-proc-macro --prefix none --format '{l}|{p}' --locked |
+        sed 's/ (\*)$//' | sort -u |
+        while IFS='|' read -r license package; do
+            echo "$known" | grep -Fxq "\`$license\`" || echo "$package: '$license' is not in docs/licenses.md"
+        done >_build/licenses
+    [ ! -s _build/licenses ] || { cat _build/licenses >&2; return 1; }
+}
+
 step cargo fmt --all --check
 step cargo clippy --workspace --all-targets --locked -- -D warnings
 step check_unsafe
-step rebar3 as lint compile
 mkdir -p _build/lint_scripts
+step check_licenses
+step rebar3 as lint compile
 step erlc -Werror -o _build/lint_scripts bench/*.erl docs/demo/*.erl test/support/*.erl test/*.erl
 step rebar3 xref
 step rebar3 dialyzer
