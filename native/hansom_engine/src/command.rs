@@ -52,6 +52,16 @@ pub enum Command<H: Host> {
         /// Report a redirect as one message instead of an ordinary response.
         follow_redirect: bool,
     },
+    /// Send a request and answer status and header fields; its body is then asked for. Only for
+    /// HTTP/3, where others answer a whole response.
+    RequestStreaming {
+        /// Who waits.
+        caller: H::Caller,
+        /// The request.
+        request: Request<H::Payload>,
+        /// What applies to this request alone.
+        options: RequestOptions,
+    },
     /// Send a request's head; its body follows in pieces.
     SendHeaders {
         /// Who waits.
@@ -264,6 +274,7 @@ macro_rules! caller_of {
             | Command::Upgrade { caller, .. }
             | Command::Request { caller, .. }
             | Command::RequestAsync { caller, .. }
+            | Command::RequestStreaming { caller, .. }
             | Command::SendHeaders { caller, .. }
             | Command::SendChunk { caller, .. }
             | Command::FinishBody { caller, .. }
@@ -317,6 +328,7 @@ impl<H: Host> Command<H> {
             self,
             Self::Request { .. }
                 | Self::RequestAsync { .. }
+                | Self::RequestStreaming { .. }
                 | Self::SendHeaders { .. }
                 | Self::OpenStream { .. }
                 | Self::Probe { .. }

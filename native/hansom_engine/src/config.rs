@@ -117,6 +117,10 @@ pub struct Http3Config {
     /// Whether a resumed connection may send requests with safe methods before the handshake is
     /// complete (0-RTT). Whoever records them can replay them (RFC 8470). Default false.
     pub early_data: bool,
+    /// What becomes of a request beyond the streams the peer allows at a time. Default: it waits.
+    pub max_streams: MaxStreams,
+    /// For each body, how long it may wait for the peer's flow control. Default 30 s.
+    pub send_timeout: SendTimeout,
 }
 
 impl Default for Http3Config {
@@ -126,6 +130,8 @@ impl Default for Http3Config {
             idle_timeout: Some(Duration::from_secs(30)),
             keep_alive_interval: None,
             early_data: false,
+            max_streams: MaxStreams::Wait,
+            send_timeout: SendTimeout::After(Duration::from_secs(30)),
         }
     }
 }

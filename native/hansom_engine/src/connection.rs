@@ -73,8 +73,10 @@ impl<H: Host> Connection<H> {
     pub fn submit(&self, command: Command<H>, sink: &mut dyn Sink<H>) {
         let shared = &*self.shared;
         // The task may hold a reply back until the lock is free. Whoever gives up waiting must not
-        // overtake it, so that is left to the task.
-        let inline = !matches!(command, Command::Cancel { .. });
+        // overtake it, so that is left to the task. So is all of HTTP/3, where a lock of the
+        // library might have to be waited for.
+        let inline = !matches!(command, Command::Cancel { .. })
+            && shared.status.protocol() != HttpProtocol::Http3;
         if inline
             && let (Some(waker), Some(mut core)) = (shared.waker.get(), shared.try_lock())
             && shared.queue.is_empty()

@@ -18,6 +18,7 @@ mod headers;
 mod host;
 pub mod http1;
 mod http2;
+mod http3;
 mod lifecycle;
 mod port;
 mod protocol;

@@ -14,6 +14,7 @@ use crate::event::{HttpProtocol, Message};
 use crate::host::Host;
 use crate::http1::Http1;
 use crate::http2::{self, Http2};
+use crate::http3::{self, Http3};
 use crate::port::Port;
 use crate::streams;
 use crate::transport::Link;
@@ -24,6 +25,8 @@ pub(crate) enum Established {
     Http1(Link),
     /// An HTTP/2 connection whose peer has sent its settings.
     Http2(Box<http2::Session>),
+    /// An HTTP/3 connection.
+    Http3(Box<http3::Session>),
 }
 
 impl Established {
@@ -32,6 +35,7 @@ impl Established {
         match self {
             Self::Http1(link) => link.is_tls(),
             Self::Http2(session) => streams::Session::is_tls(&**session),
+            Self::Http3(_) => true,
         }
     }
 }
@@ -52,7 +56,11 @@ pub(crate) struct Terms {
 pub(crate) async fn dial(target: &Dial, terms: Terms) -> Result<Established, Error> {
     match connect::dial(target, &terms.config.http3).await? {
         Reached::Link(link) => establish(link, terms).await,
-        Reached::Quic(_) => Err(Error::NotSupported),
+        Reached::Quic(quic) => {
+            let Terms { config, port, timeout, .. } = terms;
+            let session = http3::Session::open(quic, &config, port, timeout).await?;
+            Ok(Established::Http3(Box::new(session)))
+        }
     }
 }
 
@@ -73,6 +81,7 @@ pub(crate) async fn establish(link: Link, terms: Terms) -> Result<Established, E
 pub(crate) enum Protocol<H: Host> {
     Http1(Box<Http1<H>>),
     Http2(Box<Http2<H>>),
+    Http3(Box<Http3<H>>),
 }
 
 /// Calls a method that every protocol has.
@@ -81,6 +90,7 @@ macro_rules! delegate {
         match $self {
             Protocol::Http1($protocol) => $call,
             Protocol::Http2($protocol) => $call,
+            Protocol::Http3($protocol) => $call,
         }
     };
 }
@@ -90,6 +100,7 @@ impl<H: Host> Protocol<H> {
         match established {
             Established::Http1(link) => Self::Http1(Box::new(Http1::new(link, config))),
             Established::Http2(session) => Self::Http2(Box::new(Http2::new(*session))),
+            Established::Http3(session) => Self::Http3(Box::new(Http3::new(*session))),
         }
     }
 
@@ -97,6 +108,7 @@ impl<H: Host> Protocol<H> {
         match self {
             Self::Http1(_) => HttpProtocol::Http1,
             Self::Http2(_) => HttpProtocol::Http2,
+            Self::Http3(_) => HttpProtocol::Http3,
         }
     }
 
@@ -116,6 +128,7 @@ impl<H: Host> Protocol<H> {
         match self {
             Self::Http1(http1) => http1.probe(caller, checkout, cx, port),
             Self::Http2(http2) => http2.probe(caller, cx, port),
+            Self::Http3(http3) => http3.probe(caller, cx, port),
         }
     }
 
@@ -145,6 +158,7 @@ impl<H: Host> Protocol<H> {
         match self {
             Self::Http1(http1) => http1.close_by_user(by, port),
             Self::Http2(http2) => http2.close_by_user(by, port),
+            Self::Http3(http3) => http3.close_by_user(by, port),
         }
     }
 
@@ -157,6 +171,7 @@ impl<H: Host> Protocol<H> {
                 .into_iter()
                 .collect(),
             Self::Http2(http2) => http2.last_messages(),
+            Self::Http3(http3) => http3.last_messages(),
         }
     }
 
@@ -180,6 +195,7 @@ impl<H: Host> Protocol<H> {
         match self {
             Self::Http1(http1) => http1.link().is_some_and(Link::is_tls),
             Self::Http2(http2) => http2.is_tls(),
+            Self::Http3(_) => true,
         }
     }
 
@@ -187,7 +203,7 @@ impl<H: Host> Protocol<H> {
     pub(crate) fn take_idle_link(&mut self) -> Option<Link> {
         match self {
             Self::Http1(http1) => http1.take_idle_link(),
-            Self::Http2(_) => None,
+            Self::Http2(_) | Self::Http3(_) => None,
         }
     }
 
@@ -195,7 +211,7 @@ impl<H: Host> Protocol<H> {
     pub(crate) fn take_held(&mut self) -> VecDeque<Command<H>> {
         match self {
             Self::Http1(http1) => http1.take_held(),
-            Self::Http2(_) => VecDeque::new(),
+            Self::Http2(_) | Self::Http3(_) => VecDeque::new(),
         }
     }
 
@@ -203,7 +219,7 @@ impl<H: Host> Protocol<H> {
     pub(crate) fn is_checked_out(&self) -> bool {
         match self {
             Self::Http1(http1) => http1.is_checked_out(),
-            Self::Http2(_) => false,
+            Self::Http2(_) | Self::Http3(_) => false,
         }
     }
 }

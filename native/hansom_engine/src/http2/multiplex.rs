@@ -45,6 +45,7 @@ impl crate::streams::Session for Session {
     type Outgoing = SendStream<Bytes>;
 
     const HANDLERS: bool = true;
+    const STREAMS_RESPONSES: bool = false;
     const TAKES_ALL: bool = true;
     const WOKEN_FROM_OUTSIDE: bool = false;
     const CANCEL: u64 = H2Code::CANCEL.0 as u64;
@@ -315,7 +316,7 @@ impl crate::streams::Session for Session {
         self.line.with_link(|link| link.map_or(Err(Error::Closed), Link::check))
     }
 
-    fn unsound() -> Error {
+    fn unsound(&self) -> Error {
         Error::ClosedBy("tcp_closed")
     }
 

@@ -1,22 +1,18 @@
 //! What can be asked of a connection of many streams.
 
-use std::collections::VecDeque;
-use std::task::Context;
-
 use super::head;
-use super::inbox::Inbox;
-use super::outbox::{MOST_WAITING, Outbox};
-use super::session::{Opened, Room, Session};
-use super::stream::{Handled, Messages, Receive, Role, Stage, Steps, Stream, Timers, Wants, Wish};
+use super::outbox::MOST_WAITING;
+use super::session::Session;
+use super::stream::{Handled, Messages, Role, Stage, Steps, Stream, Wish};
 use super::{Side, Streams};
 use crate::command::{AsyncMode, Command, Content, Request, RequestOptions, SendTimeout};
-use crate::config::MaxStreams;
 use crate::error::Error;
 use crate::event::Answer;
 use crate::flow::Pace;
 use crate::headers::HeaderList;
 use crate::host::Host;
 use crate::port::Port;
+use std::collections::VecDeque;
 
 impl<H: Host, S: Session> Streams<H, S> {
     /// Carries a command out, as far as that needs no reading.
@@ -37,6 +33,9 @@ impl<H: Host, S: Session> Streams<H, S> {
                 if mode == AsyncMode::Once {
                     self.pulled.extend(key);
                 }
+            }
+            Command::RequestStreaming { caller, request, options } if S::STREAMS_RESPONSES => {
+                self.start_streaming(caller, request, options, port);
             }
             Command::SendHeaders { caller, request, options } => {
                 self.start_steps(caller, request, options, port);
@@ -97,160 +96,6 @@ impl<H: Host, S: Session> Streams<H, S> {
         }
     }
 
-    /// Begins an exchange; its key unless it failed at once.
-    fn start(
-        &mut self,
-        request: Request<H::Payload>,
-        options: RequestOptions,
-        role: Role<H>,
-        port: &mut Port<'_, H>,
-    ) -> Option<usize> {
-        let refuse = |role: Role<H>, error, port: &mut Port<'_, H>| {
-            if let Some(caller) = role.into_caller() {
-                port.sink.reply(caller, Answer::Error(error));
-            }
-            None
-        };
-        let Some(session) = self.session.as_ref().filter(|_| !self.draining) else {
-            return refuse(role, Error::InvalidState, port);
-        };
-        let head = match session.head(&request) {
-            Ok(head) => head,
-            Err(error) => return refuse(role, error, port),
-        };
-        let send = options.send_timeout.unwrap_or(S::send_timeout(port.config));
-        let outbox = Outbox::new(request.content);
-        let at_once = session.content_room() + MOST_WAITING as u64;
-        if send == SendTimeout::Never && outbox.len() as u64 > at_once {
-            return refuse(role, Error::SendBufferFull, port);
-        }
-        if S::max_streams(port.config) == MaxStreams::Fail
-            && (!self.queued.is_empty() || self.poll_room(None) == Room::Later)
-        {
-            return refuse(role, Error::MaxStreamsExceeded, port);
-        }
-        port.status.count_request();
-        let entry = self.streams.vacant_entry();
-        let key = entry.key();
-        entry.insert(Stream {
-            role,
-            head_only: S::expects_no_content(&head),
-            receive: Receive::Queued(Box::new(head)),
-            send: None,
-            again: None,
-            outbox,
-            inbox: Inbox::new(),
-            waker: self.ready.stream(key),
-            id: 0,
-            response: None,
-            interim: 0,
-            trailers: None,
-            outcome: None,
-            refused: false,
-            stalled: false,
-            end_told: false,
-            unreleased: 0,
-            wants: Wants {
-                interim: options.interim,
-                trailers: options.trailers || port.config.trailers,
-            },
-            timers: Timers {
-                queued: options.recv_timeout.unwrap_or(port.config.recv_timeout),
-                receive: options.recv_timeout.unwrap_or(port.config.recv_timeout),
-                receive_deadline: None,
-                send,
-                send_deadline: None,
-                entered: None,
-            },
-        });
-        self.queued.push_back(key);
-        if S::WOKEN_FROM_OUTSIDE {
-            self.ready.note_connection();
-        } else {
-            self.open_queued(port);
-        }
-        // One that still waits has its deadline set by this.
-        self.ready.note(key);
-        Some(key)
-    }
-
-    /// Whether one more stream can be opened.
-    fn poll_room(&mut self, key: Option<usize>) -> Room {
-        let open = self.streams.len() - self.queued.len();
-        let Some(session) = &mut self.session else { return Room::Over };
-        let head = key.and_then(|key| match self.streams.get(key).map(|it| &it.receive) {
-            Some(Receive::Queued(head)) => Some(&**head),
-            _ => None,
-        });
-        session.poll_room(open, head, &mut Context::from_waker(self.ready.connection()))
-    }
-
-    /// Opens streams that wait, as far as the peer has room for them.
-    pub(super) fn open_queued(&mut self, port: &mut Port<'_, H>) {
-        while let Some(key) = self.queued.front().copied() {
-            match self.poll_room(Some(key)) {
-                Room::Yes => {}
-                // If it is over, those who wait end with the connection.
-                Room::Later | Room::Over => return,
-                Room::AfterNewest => {
-                    if let Some(newest) = self.newest {
-                        self.work(newest, port);
-                    }
-                    return;
-                }
-            }
-            self.queued.pop_front();
-            if let Err(error) = self.open(key) {
-                self.give_up(key, &error, port);
-            }
-        }
-    }
-
-    fn open(&mut self, key: usize) -> Result<(), Error> {
-        let session = self.session.as_mut().ok_or(Error::Closed)?;
-        let stream = self.streams.get_mut(key).ok_or(Error::NoStream)?;
-        let Receive::Queued(head) = std::mem::replace(&mut stream.receive, Receive::Over) else {
-            return Err(Error::InvalidState);
-        };
-        let bodyless = stream.outbox.is_bodyless();
-        let again = if bodyless { session.keep(&head) } else { None };
-        let Opened { id, incoming, mut outgoing, is_last } = session.open(*head, bodyless)?;
-        if bodyless {
-            stream.outbox.ended_with_head();
-        } else if let Some(data) = stream.outbox.take_small(session.content_room()) {
-            // What certainly fits needs no look at the windows, and leaves with the head.
-            session.send(&mut outgoing, data, true).map_err(|_| Error::ProtocolError)?;
-        }
-        stream.opened(id, incoming, outgoing);
-        stream.again = again.map(Box::new);
-        if matches!(stream.role, Role::Handled(_)) {
-            self.handled.insert(id, key);
-        }
-        self.newest = Some(key);
-        self.ready.note(key);
-        self.draining |= is_last;
-        Ok(())
-    }
-
-    /// Puts streams whose requests were lost back in front of those that wait, in order.
-    pub(super) fn open_again(&mut self) {
-        let mut lost: Vec<(u64, usize)> = Vec::new();
-        for (key, stream) in &mut self.streams {
-            if let Some(head) = stream.again.take() {
-                lost.push((stream.id, key));
-                stream.receive = Receive::Queued(head);
-                stream.send = None;
-                stream.outbox.begin_again();
-            }
-        }
-        lost.sort_unstable();
-        for (_, key) in lost.into_iter().rev() {
-            self.queued.push_front(key);
-        }
-        self.newest = None;
-        self.ready.note_connection();
-    }
-
     fn start_steps(
         &mut self,
         caller: H::Caller,
@@ -262,12 +107,43 @@ impl<H: Host, S: Session> Streams<H, S> {
         if self.step_key(&process, |stage| matches!(stage, Stage::Sending)).is_some() {
             return port.refuse(caller);
         }
+        let request = Request { content: Content::Stream, ..request };
         let accept = Some(caller);
         let steps = Steps { process, accept, stage: Stage::Sending, held: VecDeque::new() };
-        let request = Request { content: Content::Stream, ..request };
+        self.start_stepped(request, options, steps, port);
+    }
+
+    fn start_streaming(
+        &mut self,
+        caller: H::Caller,
+        request: Request<H::Payload>,
+        options: RequestOptions,
+        port: &mut Port<'_, H>,
+    ) {
+        let process = H::process(&caller);
+        self.cancel_unread(&process);
+        let stage = Stage::Head(Some(caller));
+        let steps = Steps { process, accept: None, stage, held: VecDeque::new() };
+        self.start_stepped(request, options, steps, port);
+    }
+
+    fn start_stepped(
+        &mut self,
+        request: Request<H::Payload>,
+        options: RequestOptions,
+        steps: Steps<H>,
+        port: &mut Port<'_, H>,
+    ) {
         if let Some(key) = self.start(request, options, Role::Steps(steps), port) {
             self.was_stepped = true;
             self.stepped.push(key);
+        }
+    }
+
+    /// A response of the same process that it never read to its end is of no use any more.
+    fn cancel_unread(&mut self, process: &H::Process) {
+        if let Some(old) = self.step_key(process, |stage| matches!(stage, Stage::Idle)) {
+            self.cancel(old, S::CANCEL);
         }
     }
 
@@ -362,10 +238,7 @@ impl<H: Host, S: Session> Streams<H, S> {
         let Some(key) = self.step_key(&process, |stage| matches!(stage, Stage::Sending)) else {
             return port.sink.reply(caller, Answer::Error(Error::NoStream));
         };
-        // A response of the same process that it never read to its end is of no use any more.
-        if let Some(old) = self.step_key(&process, |stage| matches!(stage, Stage::Idle)) {
-            self.cancel(old, S::CANCEL);
-        }
+        self.cancel_unread(&process);
         if let Some(Role::Steps(steps)) = self.streams.get_mut(key).map(|stream| &mut stream.role) {
             steps.stage = Stage::Head(Some(caller));
         }

@@ -199,7 +199,8 @@ impl<H: Host, S: Session> Streams<H, S> {
             false => self.session.as_ref().map_or(Err(Error::Closed), S::check),
         };
         if sound.is_err() && !self.draining {
-            self.end(&S::unsound(), port);
+            let error = self.session.as_ref().map_or(Error::Closed, S::unsound);
+            self.end(&error, port);
         }
         port.sink.reply(caller, sound.map_or_else(Answer::Error, |()| Answer::Ok));
     }

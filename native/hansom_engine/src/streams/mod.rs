@@ -11,6 +11,7 @@ mod drive;
 mod ending;
 pub(crate) mod head;
 mod inbox;
+mod opening;
 mod outbox;
 mod receive;
 mod session;

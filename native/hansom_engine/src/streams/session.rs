@@ -27,6 +27,8 @@ pub(crate) trait Session: Sized + Send + 'static {
 
     /// Whether handlers may have streams of their own.
     const HANDLERS: bool;
+    /// Whether a request may be sent as a whole and its response be read in steps.
+    const STREAMS_RESPONSES: bool;
     /// Whether data is to be taken in as it comes, windows being reopened by [`Self::release`];
     /// otherwise it stays where it is until it is wanted.
     const TAKES_ALL: bool;
@@ -137,7 +139,7 @@ pub(crate) trait Session: Sized + Send + 'static {
     /// Why it is not.
     fn check(&self) -> Result<(), Error>;
     /// Why a connection is over of which [`Self::check`] says that it is not sound.
-    fn unsound() -> Error;
+    fn unsound(&self) -> Error;
     /// Answers a question about the connection, or refuses what does not fit.
     fn ask<H: Host>(&self, command: Command<H>, port: &mut Port<'_, H>);
     /// Whether the connection is encrypted.
@@ -184,7 +186,6 @@ pub(crate) enum Room {
 }
 
 /// How far the connection has come.
-#[allow(dead_code, reason = "HTTP/2 has no early data")]
 pub(crate) enum Progress {
     Open,
     /// What was sent early was lost: streams opened with a head that was kept are to be opened
@@ -204,7 +205,6 @@ pub(crate) struct Goaway {
 }
 
 /// Whether everything handed over is on its way.
-#[allow(dead_code, reason = "the library of HTTP/2 keeps what it was handed")]
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Flush {
     Done,

@@ -153,6 +153,7 @@ impl<H: Host> Role<H> {
         match self {
             Self::Whole(caller) => Some(caller),
             Self::Messages(messages) => messages.accept,
+            Self::Steps(Steps { stage: Stage::Head(caller), .. }) => caller,
             Self::Steps(steps) => steps.accept,
             Self::Handled(handled) => handled.accept,
         }

@@ -1,6 +1,8 @@
 //! HTTP/2: against servers made of the same protocol library, and against peers of which the test
 //! writes every frame.
 
+#[path = "../support/ask.rs"]
+mod ask;
 #[path = "../support/host.rs"]
 mod host;
 

@@ -1,0 +1,223 @@
+//! From an open QUIC connection to one of HTTP/3, and what that needs besides its requests.
+
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::task::{Context, Poll, Wake, Waker};
+use std::time::Duration;
+
+use bytes::Bytes;
+use quinn::{ConnectionError, RecvStream, SendStream, VarInt, ZeroRttAccepted};
+
+use super::code::{Code, Violation};
+use super::control::{Control, greeting};
+use super::peer::PeerStreams;
+use super::stream::{CHUNKS, SectionLimits};
+use crate::config::Config;
+use crate::error::Error;
+use crate::streams::Progress;
+use crate::streams::head::Origin;
+use crate::transport::Quic;
+use crate::transport::quic::lost;
+
+type Awaited<T> = Pin<Box<dyn Future<Output = T> + Send>>;
+pub(super) type Pair = (SendStream, RecvStream);
+
+/// A connection over which requests can be sent.
+pub(crate) struct Session {
+    /// Why the connection is over.
+    pub(super) failure: Option<Error>,
+    pub(super) origin: Origin,
+    pub(super) control: Control,
+    pub(super) limits: SectionLimits,
+    /// A stream that was opened and not yet used.
+    pub(super) spare: Option<Pair>,
+    /// The next stream, for which the peer has no room yet.
+    pub(super) opening: Option<Awaited<Result<Pair, ConnectionError>>>,
+    /// Whether the server takes what is sent before the handshake is complete.
+    pub(super) early: Option<ZeroRttAccepted>,
+    /// Bytes that may still be read in this turn.
+    pub(super) turn: usize,
+    pub(super) received: usize,
+    pub(super) sent: usize,
+    pub(super) scratch: [Bytes; CHUNKS],
+    /// Our control stream, kept because its end would be that of the connection.
+    greeted: Option<SendStream>,
+    greeting: Option<Awaited<Result<SendStream, Error>>>,
+    peers: PeerStreams,
+    accepting: Awaited<Result<RecvStream, ConnectionError>>,
+    closed: Awaited<ConnectionError>,
+    /// Tells whether any of these is worth a look.
+    alarm: Arc<Alarm>,
+    waker: Waker,
+    /// After everything that belongs to it.
+    pub(super) quic: Quic,
+}
+
+/// Remembers that it was woken, and wakes the connection's task.
+struct Alarm {
+    raised: AtomicBool,
+    outer: std::sync::OnceLock<Waker>,
+}
+
+impl Wake for Alarm {
+    fn wake(self: Arc<Self>) {
+        self.wake_by_ref();
+    }
+
+    fn wake_by_ref(self: &Arc<Self>) {
+        self.raised.store(true, Ordering::Release);
+        if let Some(outer) = self.outer.get() {
+            outer.wake_by_ref();
+        }
+    }
+}
+
+impl Session {
+    /// Sends our settings, at most for `limit`. The peer's are not waited for: requests are allowed
+    /// before they come (RFC 9114, section 7.2.4.2).
+    ///
+    /// # Errors
+    /// [`Error::Timeout`], or why the connection was lost.
+    pub(crate) async fn open(
+        mut quic: Quic,
+        config: &Config,
+        port: u16,
+        limit: Option<Duration>,
+    ) -> Result<Self, Error> {
+        let early = quic.take_early();
+        let limits = SectionLimits {
+            head: config.limits.header_bytes,
+            trailers: config.limits.trailer_bytes,
+        };
+        let greeting = greet(quic.connection().clone(), limits);
+        let greeted = match limit {
+            Some(limit) => {
+                tokio::time::timeout(limit, greeting).await.unwrap_or(Err(Error::Timeout))?
+            }
+            None => greeting.await?,
+        };
+        let alarm = Arc::new(Alarm { raised: AtomicBool::new(true), outer: Default::default() });
+        Ok(Self {
+            failure: None,
+            origin: Origin::new(&config.host_header, port, true),
+            control: Control::new(),
+            limits,
+            spare: None,
+            opening: None,
+            early,
+            turn: 0,
+            received: 0,
+            sent: 0,
+            scratch: Default::default(),
+            greeted: Some(greeted),
+            greeting: None,
+            peers: PeerStreams::default(),
+            accepting: accept(quic.connection()),
+            closed: closed(quic.connection()),
+            waker: Waker::from(alarm.clone()),
+            alarm,
+            quic,
+        })
+    }
+
+    /// Moves everything but the requests.
+    pub(super) fn poll_all(&mut self, cx: &Context<'_>) -> Progress {
+        let _ = self.alarm.outer.get_or_init(|| cx.waker().clone());
+        if self.failure.is_none() && self.alarm.raised.swap(false, Ordering::AcqRel) {
+            match self.look() {
+                Ok(false) => {}
+                Ok(true) => return Progress::Rejected,
+                Err(violation) => self.give_up(violation),
+            }
+        }
+        self.failure.clone().map_or(Progress::Open, Progress::Over)
+    }
+
+    /// `true` if what was sent early is lost.
+    fn look(&mut self) -> Result<bool, Violation> {
+        let waker = self.waker.clone();
+        let cx = &mut Context::from_waker(&waker);
+        if let Poll::Ready(reason) = self.closed.as_mut().poll(cx) {
+            self.failure = Some(self.loss(&reason));
+            return Ok(false);
+        }
+        if let Some(early) = &mut self.early
+            && let Poll::Ready(accepted) = Pin::new(early).poll(cx)
+        {
+            self.early = None;
+            // Requests wait for this that could not be sent early.
+            self.alarm.wake_by_ref();
+            if !accepted && self.quic.connection().close_reason().is_none() {
+                self.spare = None;
+                self.opening = None;
+                self.greeted = None;
+                let again = greet(self.quic.connection().clone(), self.limits);
+                self.greeting = Some(Box::pin(again));
+                return Ok(true);
+            }
+        }
+        if let Some(greeting) = &mut self.greeting
+            && let Poll::Ready(greeted) = greeting.as_mut().poll(cx)
+        {
+            self.greeting = None;
+            // If it failed, the connection is lost.
+            self.greeted = greeted.ok();
+        }
+        while let Poll::Ready(accepted) = self.accepting.as_mut().poll(cx) {
+            // If it failed, the connection is lost.
+            let Ok(stream) = accepted else { break };
+            self.peers.add(stream);
+            self.accepting = accept(self.quic.connection());
+        }
+        self.peers.poll(&mut self.control, cx)?;
+        Ok(false)
+    }
+
+    /// Ends the connection for a violation by the peer.
+    pub(super) fn give_up(&mut self, violation: Violation) {
+        if self.failure.is_none() {
+            let code = VarInt::from_u32(violation.code.0);
+            self.quic.connection().close(code, violation.text.as_bytes());
+            self.failure = Some(violation.into());
+            self.alarm.wake_by_ref();
+        }
+    }
+
+    /// Ends the connection in order.
+    pub(super) fn finish(&mut self) {
+        if self.failure.is_none() {
+            self.quic.connection().close(VarInt::from_u32(Code::NO_ERROR.0), b"");
+            self.failure = Some(Error::ConnectionClosed("normal"));
+        }
+    }
+
+    /// Why the connection is lost.
+    pub(super) fn loss(&self, reason: &ConnectionError) -> Error {
+        match (&self.failure, reason) {
+            (Some(failure), _) => failure.clone(),
+            (None, ConnectionError::LocallyClosed) => Error::ConnectionClosed("normal"),
+            (None, reason) => lost(reason),
+        }
+    }
+}
+
+async fn greet(connection: quinn::Connection, limits: SectionLimits) -> Result<SendStream, Error> {
+    let mut stream = connection.open_uni().await.map_err(|reason| lost(&reason))?;
+    let bytes = Bytes::from(greeting(limits.head));
+    match stream.write_chunk(bytes).await {
+        Ok(()) => Ok(stream),
+        Err(_) => Err(connection.close_reason().map_or(Error::Closed, |reason| lost(&reason))),
+    }
+}
+
+fn accept(connection: &quinn::Connection) -> Awaited<Result<RecvStream, ConnectionError>> {
+    let connection = connection.clone();
+    Box::pin(async move { connection.accept_uni().await })
+}
+
+fn closed(connection: &quinn::Connection) -> Awaited<ConnectionError> {
+    let connection = connection.clone();
+    Box::pin(async move { connection.closed().await })
+}

@@ -1,0 +1,173 @@
+//! Slow readers and slow peers.
+
+use std::time::Duration;
+
+use hansom_engine::{
+    Answer, AsyncMode, BodyBuffer, Command, Config, Content, Error, Http3Config, Message,
+    RequestOptions, SendTimeout,
+};
+use quinn::TransportConfig;
+
+use crate::ask::{accepted, ask_with, get, get_async, mailbox, next, request};
+use crate::host::{Large, answer, error, full, status, told, within};
+use crate::peer::{DATA, Raw, frame, head};
+
+const WINDOW: u32 = 200_000;
+
+fn window(bytes: u32) -> TransportConfig {
+    let mut transport = TransportConfig::default();
+    transport.stream_receive_window(bytes.into());
+    transport
+}
+
+// Clauses: H3-8, H2-10, ASY-13, TRAP-27
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn slow_readers_hold_their_window_and_nobody_up() {
+    let http3 = Http3Config { stream_window: WINDOW, ..Http3Config::default() };
+    let (client, raw) = Raw::connected(Config { http3, ..Config::default() }).await;
+    let options = RequestOptions::default();
+    let mut readers = Vec::new();
+    for id in 1..=4 {
+        let (receiver, inbox) = mailbox(id);
+        accepted(get_async(&client, "/", receiver.clone(), AsyncMode::Once, options)).await;
+        let mut exchange = raw.request().await;
+        let writer = tokio::spawn(async move {
+            let bytes = [head("200", &[]), frame(DATA, &vec![7; 1_000_000])].concat();
+            let mut written = 0;
+            // As much as goes without being read.
+            while let Ok(more) =
+                tokio::time::timeout(Duration::from_secs(1), exchange.send.write(&bytes[written..]))
+                    .await
+            {
+                written += more.unwrap();
+                if written == bytes.len() {
+                    break;
+                }
+            }
+            (exchange, bytes, written)
+        });
+        readers.push((receiver, inbox, writer));
+    }
+    for (receiver, mut inbox, writer) in readers {
+        for message in ["status 200", "headers"] {
+            assert_eq!(next(&mut inbox).await, message);
+        }
+        let (mut exchange, bytes, written) = within(writer).await.unwrap();
+        // The window, and what is read ahead.
+        let most = WINDOW as usize + (64 << 10) + 32 * 1500 + 200;
+        assert!(written > WINDOW as usize / 2 && written < most, "{written}");
+        assert!(inbox.try_recv().is_err());
+        // Others are not held up.
+        let other = get(&client, "/");
+        raw.request().await.answer(b"quick").await;
+        assert_eq!(full(other).await, (200, b"quick".to_vec()));
+        let rest = tokio::spawn(async move {
+            exchange.write(&bytes[written..]).await;
+            exchange.end();
+            exchange
+        });
+        let mut seen = 0;
+        loop {
+            client.tell(Command::StreamNext { receiver: Some(receiver.clone()) });
+            match within(inbox.recv()).await.expect("the receiver was dropped") {
+                Message::Data(piece) => seen += piece.as_slice().len(),
+                Message::Done => break,
+                other => panic!("{}", told(&other)),
+            }
+        }
+        assert_eq!(seen, 1_000_000);
+        within(rest).await.unwrap();
+    }
+    assert_eq!(client.connection.info().buffered_in, 0);
+}
+
+// Clauses: H2-11, TRAP-30, TRAP-33
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_window_that_never_opens_is_given_up() {
+    // In the first case not even the head passes.
+    for size in [20, 1000] {
+        let (client, raw) = Raw::connected_to(Config::default(), window(size), &[]).await;
+        let options = RequestOptions {
+            send_timeout: Some(SendTimeout::After(Duration::from_millis(30))),
+            recv_timeout: Some(None),
+            ..RequestOptions::default()
+        };
+        let content = Content::Payload(Large(vec![0; 100_000]));
+        let pending = ask_with(&client, "POST", "/", content, options);
+        assert_eq!(error(pending).await, Error::Timeout);
+        let mut exchange = raw.request().await;
+        assert_eq!(exchange.content().await, Err(0x10c));
+        if size == 20 {
+            continue;
+        }
+        let (receiver, mut inbox) = mailbox(1);
+        let request = request("POST", "/", Content::Payload(Large(vec![0; 100_000])));
+        let pending = client.ask(|caller| Command::RequestAsync {
+            caller,
+            request,
+            options,
+            receiver,
+            receiver_owns: false,
+            mode: AsyncMode::Push,
+            follow_redirect: false,
+        });
+        assert_eq!(error(pending).await, Error::Timeout);
+        assert!(inbox.try_recv().is_err());
+        let _aborted = raw.request().await;
+        // The value was for that request alone, and the connection is in order.
+        let healthy = get(&client, "/");
+        raw.request().await.answer(b"ok").await;
+        assert_eq!(full(healthy).await.0, 200);
+    }
+}
+
+// Clauses: H2-11
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn who_does_not_wait_is_refused_when_too_much_waits() {
+    let (client, raw) = Raw::connected_to(Config::default(), window(1000), &[]).await;
+    let options =
+        RequestOptions { send_timeout: Some(SendTimeout::Never), ..RequestOptions::default() };
+    let whole = Content::Payload(Large(vec![0; 2 << 20]));
+    assert_eq!(error(ask_with(&client, "POST", "/", whole, options)).await, Error::SendBufferFull);
+    let request = request("POST", "/", Content::Stream);
+    accepted(client.ask(|caller| Command::SendHeaders { caller, request, options })).await;
+    let chunk = |size: usize| {
+        let data = Content::Payload(Large(vec![1; size]));
+        client.ask(|caller| Command::SendChunk { caller, data })
+    };
+    let mut exchange = raw.request().await;
+    accepted(chunk((1 << 20) + (128 << 10))).await;
+    assert_eq!(error(chunk(10)).await, Error::SendBufferFull);
+    let reading = tokio::spawn(async move { (exchange.content().await, exchange) });
+    loop {
+        let trailers = hansom_engine::HeaderList::default();
+        match answer(client.ask(|caller| Command::FinishBody { caller, trailers })).await {
+            Answer::Ok => break,
+            Answer::Error(Error::SendBufferFull) => tokio::task::yield_now().await,
+            other => panic!("{}", crate::host::describe(&other)),
+        }
+    }
+    let (content, mut exchange) = within(reading).await.unwrap();
+    assert!(content.unwrap().len() > 1 << 20);
+    exchange.answer(b"done").await;
+    assert_eq!(status(client.ask(|caller| Command::StartResponse { caller })).await, 200);
+}
+
+// Clauses: H2-12
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_early_response_is_taken_although_the_request_is_not_all_sent() {
+    let (client, raw) = Raw::connected_to(Config::default(), window(1000), &[]).await;
+    let options = RequestOptions::default();
+    let content = Content::Payload(Large(vec![7; 500_000]));
+    let pending = ask_with(&client, "POST", "/", content, options);
+    let mut exchange = raw.request().await;
+    exchange.recv.stop(quinn::VarInt::from_u32(0x100)).unwrap();
+    exchange.answer(b"too large").await;
+    assert_eq!(full(pending).await, (200, b"too large".to_vec()));
+    let content = Content::Payload(Large(vec![7; 500_000]));
+    let pending = ask_with(&client, "POST", "/", content, options);
+    let mut exchange = raw.request().await;
+    exchange.answer(b"not read").await;
+    assert_eq!(full(pending).await, (200, b"not read".to_vec()));
+    assert_eq!(exchange.content().await, Err(0x10c));
+}
