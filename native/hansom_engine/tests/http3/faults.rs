@@ -55,8 +55,9 @@ async fn a_reset_is_told_in_every_phase_by_its_code() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn malformed_responses_are_given_up_alone() {
     let (client, raw) = Raw::connected(Config::default()).await;
-    let length: &[(&str, &str)] = &[("content-length", "5")];
-    let cases: [(&str, &str, &[(&str, &str)], &[u8]); 7] = [
+    type Fields = &'static [(&'static str, &'static str)];
+    let length: Fields = &[("content-length", "5")];
+    let cases: [(&str, &str, Fields, &[u8]); 7] = [
         ("GET", "200", length, b"four"),
         ("GET", "200", length, b"sixsix"),
         ("GET", "200", &[("content-length", "5"), ("content-length", "6")], b""),
