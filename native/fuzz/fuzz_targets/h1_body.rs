@@ -16,6 +16,9 @@ fuzz_target!(|input: &[u8]| {
     };
     let limits = Limits { chunk_extension_bytes: 64, trailer_bytes: 64, ..Limits::default() };
     let mut decoder = BodyDecoder::new(framing);
+    if choice % 2 == 0 {
+        decoder.keep_trailers();
+    }
     loop {
         let contiguous = decoder.contiguous();
         match decoder.next(rest, &limits) {
@@ -35,6 +38,8 @@ fuzz_target!(|input: &[u8]| {
             Ok(Part::End(len)) => {
                 assert!(decoder.is_done() && len <= rest.len());
                 assert!(decoder.finish());
+                let trailers = decoder.take_trailers(&limits);
+                assert!(choice % 2 == 0 || trailers == Ok(None));
                 return;
             }
             Err(error) => {

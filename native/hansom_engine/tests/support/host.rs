@@ -14,7 +14,7 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{mpsc, oneshot};
 
 /// How long a test waits for anything.
-pub(crate) const PATIENCE: Duration = Duration::from_secs(5);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(20);
 
 pub(crate) struct TestHost;
 
@@ -104,7 +104,7 @@ impl Sink<TestHost> for TestSink {
 pub(crate) struct Client {
     pub(crate) connection: Connection<TestHost>,
     pub(crate) notices: std_mpsc::Receiver<Notice<TestHost>>,
-    sink: TestSink,
+    pub(crate) sink: TestSink,
     next: std::cell::Cell<u64>,
 }
 

@@ -1,0 +1,138 @@
+//! Commands of several threads at once, each carried out by the thread that submits it or handed
+//! over to the connection's task: none is lost, done twice or overtaken, and every caller hears
+//! something, also when the connection or its runtime ends in between.
+
+#[path = "support/host.rs"]
+mod host;
+
+use std::sync::Barrier;
+use std::thread;
+use std::time::{Duration, Instant};
+
+use hansom_engine::{Answer, Command, Config, Connection, Content};
+use host::{Caller, Client, PATIENCE, Pending, TestHost, TestSink, describe, within};
+use tokio::io::AsyncReadExt;
+use tokio::runtime::{Builder, Runtime};
+use tokio::sync::oneshot;
+
+const THREADS: u8 = 4;
+
+fn runtime() -> Runtime {
+    Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap()
+}
+
+fn asked(
+    connection: &Connection<TestHost>,
+    sink: &TestSink,
+    id: u64,
+    command: impl FnOnce(Caller) -> Command<TestHost>,
+) -> Pending {
+    let (reply, pending) = oneshot::channel();
+    connection.submit(command(Caller { id, process: id, reply: Some(reply) }), &mut sink.clone());
+    pending
+}
+
+/// What a caller hears, `None` if it is dropped.
+fn heard(pending: Pending) -> Option<Answer<TestHost>> {
+    let waiting = Builder::new_current_thread().enable_time().build().unwrap();
+    waiting.block_on(within(pending)).ok()
+}
+
+/// Each thread sends its bytes 0, 1, 2... without waiting and waits at the end, now and then.
+#[test]
+fn commands_of_a_thread_stay_in_order_and_none_is_lost() {
+    const ROUNDS: usize = 40;
+    const BURST: usize = 50;
+    let runtime = runtime();
+    let (client, mut peer) = runtime.block_on(Client::connected(Config::default()));
+    let (connection, sink) = (&client.connection, client.sink.clone());
+    let reading = runtime.spawn(async move {
+        let mut received = vec![Vec::new(); THREADS.into()];
+        for _ in 0..usize::from(THREADS) * ROUNDS * BURST {
+            let thread = within(peer.read_u8()).await.unwrap();
+            received[usize::from(thread)].push(within(peer.read_u8()).await.unwrap());
+        }
+        received
+    });
+    thread::scope(|scope| {
+        for thread in 0..THREADS {
+            let sink = sink.clone();
+            scope.spawn(move || {
+                for round in 0..ROUNDS {
+                    let burst = (0..BURST).map(|n| {
+                        let number = (round * BURST + n) as u8;
+                        let data = Content::Bytes(vec![thread, number]);
+                        let id = u64::from(thread);
+                        asked(connection, &sink, id, |caller| Command::Send { caller, data })
+                    });
+                    for pending in burst.collect::<Vec<_>>() {
+                        let answer = heard(pending).expect("the caller was dropped");
+                        assert!(matches!(answer, Answer::Ok), "{}", describe(&answer));
+                    }
+                }
+            });
+        }
+    });
+    let expected: Vec<u8> = (0..ROUNDS * BURST).map(|number| number as u8).collect();
+    for received in runtime.block_on(within(reading)).unwrap() {
+        assert_eq!(received, expected);
+    }
+}
+
+/// Threads ask while `end` ends the connection; each hears something of all it asks, up to the
+/// first sign of the end.
+fn ends_while_asked(end: impl Fn(Client, Runtime)) {
+    for round in 0..100 {
+        let runtime = runtime();
+        let (client, _peer) = runtime.block_on(Client::connected(Config::default()));
+        let (connection, sink) = (&client.connection.clone(), client.sink.clone());
+        let together = &Barrier::new(usize::from(THREADS) + 1);
+        thread::scope(|scope| {
+            for thread in 0..THREADS {
+                let sink = sink.clone();
+                scope.spawn(move || {
+                    together.wait();
+                    for _ in 0..1_000_000 {
+                        let id = u64::from(thread);
+                        let pending = asked(connection, &sink, id, |caller| match thread {
+                            0 => Command::Reuse { caller },
+                            1 => Command::Probe { caller, checkout: false },
+                            2 => Command::Recv { caller, length: 1, timeout: None },
+                            _ => Command::Body { caller },
+                        });
+                        match heard(pending) {
+                            Some(Answer::Reuse { ready: true, .. } | Answer::Ok) => {}
+                            Some(Answer::Error(_)) if thread == 3 => {}
+                            // The end, or closed before it.
+                            _ => break,
+                        }
+                    }
+                });
+            }
+            together.wait();
+            // Somewhere in what the others do.
+            thread::sleep(Duration::from_micros(round * 37 % 1000));
+            end(client, runtime);
+        });
+    }
+}
+
+/// Ends a runtime, which nothing keeps from ending.
+fn stop(runtime: Runtime) {
+    let started = Instant::now();
+    runtime.shutdown_timeout(PATIENCE);
+    assert!(started.elapsed() < PATIENCE, "the runtime does not end");
+}
+
+#[test]
+fn every_caller_hears_of_a_connection_that_is_shut_down() {
+    ends_while_asked(|client, runtime| {
+        client.shut_down();
+        stop(runtime);
+    });
+}
+
+#[test]
+fn every_caller_hears_of_the_end_of_the_runtime() {
+    ends_while_asked(|_client, runtime| stop(runtime));
+}
