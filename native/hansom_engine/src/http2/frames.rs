@@ -91,7 +91,7 @@ impl Frames {
         let [_, _, _, kind, flags, stream @ ..] = self.head;
         match kind {
             SETTINGS if flags & ACK == 0 => Some(6),
-            GOAWAY => Some(8),
+            GOAWAY if stream == [0; 4] => Some(8),
             WINDOW_UPDATE if stream == [0; 4] => Some(4),
             _ => None,
         }

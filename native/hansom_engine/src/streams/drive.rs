@@ -69,11 +69,14 @@ impl<H: Host, S: Session> Streams<H, S> {
     fn turn(&mut self, port: &mut Port<'_, H>) {
         while self.ready.take_connection() {
             self.open_queued(port);
-            let Some(session) = &mut self.session else { return };
+            let Some(session) = self.session.as_mut().filter(|_| !self.lost) else { continue };
             match session.poll(&mut Context::from_waker(self.ready.connection())) {
                 Progress::Open => {}
                 Progress::Rejected => self.open_again(),
-                Progress::Over(error) => return self.end(&error, port),
+                Progress::Over(error) => {
+                    self.lose(&error, port);
+                    continue;
+                }
             }
             self.obey_goaway(port);
             self.work_on_ready(port);
@@ -115,12 +118,12 @@ impl<H: Host, S: Session> Streams<H, S> {
 
     /// Ends the connection after a GOAWAY: at once, or when what the peer still serves is over.
     fn obey_goaway(&mut self, port: &mut Port<'_, H>) {
-        let Some(session) = &self.session else { return };
+        let Some(session) = self.session.as_ref().filter(|_| !self.lost) else { return };
         let Some(Goaway { refused_from, error, drain }) = session.goaway(port.config) else {
             return;
         };
         if !drain {
-            return self.end(&error, port);
+            return self.lose(&error, port);
         }
         if self.goaway.replace(refused_from) == Some(refused_from) {
             return;
@@ -138,6 +141,37 @@ impl<H: Host, S: Session> Streams<H, S> {
         for key in refused {
             self.give_up(key, &error, port);
         }
+    }
+
+    /// Ends a connection that the peer has left, but for responses that are complete: their readers
+    /// may go on at their own pace.
+    fn lose(&mut self, error: &Error, port: &mut Port<'_, H>) {
+        self.lost = true;
+        self.draining = true;
+        port.set_state(State::Closed);
+        let last = self.last_stream();
+        if let Some(session) = &mut self.session {
+            session.close();
+        }
+        self.work_on_ready(port);
+        let keys: Vec<usize> = self.streams.iter().map(|(key, _)| key).collect();
+        for key in keys {
+            if self.streams.get(key).is_some_and(|stream| stream.is_complete()) {
+                self.leave(key, port);
+            } else if let Some(stream) = self.remove(key) {
+                stream.lost(error, last, port);
+            }
+        }
+    }
+
+    /// Lets the reader of a complete response go on without a connection.
+    fn leave(&mut self, key: usize, port: &mut Port<'_, H>) {
+        let Some(stream) = self.streams.get_mut(key) else { return };
+        stream.send = None;
+        for caller in stream.outbox.abandon() {
+            port.sink.reply(caller, Answer::Error(Error::Closed));
+        }
+        self.ready.stream(key).wake();
     }
 
     /// Ends a connection on which no stream is opened any more when there is none left.
@@ -160,7 +194,7 @@ impl<H: Host, S: Session> Streams<H, S> {
 
     /// When something is to be given up next, or a little earlier.
     pub(crate) fn deadline(&self) -> Option<Instant> {
-        let own = self.session.as_ref().and_then(S::deadline);
+        let own = self.session.as_ref().filter(|_| !self.lost).and_then(S::deadline);
         [self.deadlines.next(), own].into_iter().flatten().min()
     }
 
@@ -181,7 +215,8 @@ impl<H: Host, S: Session> Streams<H, S> {
                 None => {}
             }
         }
-        if let Some(error) = self.session.as_mut().and_then(|session| session.expire(now)) {
+        let session = self.session.as_mut().filter(|_| !self.lost);
+        if let Some(error) = session.and_then(|session| session.expire(now)) {
             self.end(&error, port);
         }
     }
@@ -217,8 +252,7 @@ impl<H: Host, S: Session> Streams<H, S> {
         self.end(&S::closed_normally(), port);
     }
 
-    /// Tells the connection's process, closes the link, and then tells everyone who waits: those
-    /// whose response is complete get it still.
+    /// Tells the connection's process, closes the link, and then tells everyone who waits.
     fn end(&mut self, error: &Error, port: &mut Port<'_, H>) {
         if self.session.is_none() {
             return;
@@ -240,11 +274,7 @@ impl<H: Host, S: Session> Streams<H, S> {
         self.count(port);
         self.session = None;
         for (_, stream) in streams {
-            let own = match &stream.outcome {
-                Some(Err(own)) => own.clone(),
-                _ => error.clone(),
-            };
-            stream.fail(&own, last, port);
+            stream.lost(error, last, port);
         }
     }
 }

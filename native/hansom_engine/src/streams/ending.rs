@@ -63,6 +63,19 @@ impl<H: Host, S: Session> Stream<H, S> {
         }
     }
 
+    /// The same because the connection has ended, unless it had failed before.
+    pub(super) fn lost(mut self, error: &Error, last: u64, port: &mut Port<'_, H>) {
+        match self.outcome.take() {
+            Some(Err(own)) => self.fail(&own, last, port),
+            _ => self.fail(error, last, port),
+        }
+    }
+
+    /// Whether all of the response is here.
+    pub(super) fn is_complete(&self) -> bool {
+        matches!(self.outcome, Some(Ok(())))
+    }
+
     /// Forgets a caller that waits. `None` if none is this one, else whether the stream is of use
     /// to anybody still.
     pub(super) fn forget(&mut self, target: &H::Caller) -> Option<bool> {

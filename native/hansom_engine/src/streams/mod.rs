@@ -57,6 +57,8 @@ pub(crate) struct Streams<H: Host, S: Session> {
     stalled: usize,
     /// No stream is opened any more, and the connection ends with those that are open.
     draining: bool,
+    /// The peer has gone; what is left are readers of complete responses.
+    lost: bool,
     /// The first stream that was refused by the GOAWAY that was acted on.
     goaway: Option<u64>,
 }
@@ -99,6 +101,7 @@ impl<H: Host, S: Session> Streams<H, S> {
             held: 0,
             stalled: 0,
             draining: false,
+            lost: false,
             goaway: None,
         }
     }

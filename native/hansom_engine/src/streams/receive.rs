@@ -114,6 +114,10 @@ impl<H: Host, S: Session> Stream<H, S> {
         headers: HeaderList,
         port: &mut Port<'_, H>,
     ) -> Result<(), Error> {
+        // Nothing to switch to (RFC 9113, section 8.6, RFC 9114, section 4.5).
+        if status == 101 {
+            return Err(S::malformed());
+        }
         self.interim += 1;
         if self.interim > port.config.limits.interim_responses {
             return Err(Error::Limit(Limit::InterimResponses));

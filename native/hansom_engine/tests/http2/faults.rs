@@ -10,8 +10,8 @@ use tokio::io::AsyncWriteExt;
 
 use crate::host::{Caller, Client, PATIENCE, answer, describe, error, full};
 use crate::peer::{
-    DATA, END_STREAM, NO_CONTENT, OK, Raw, accepted, ask, ask_with, block, get, get_async, mailbox,
-    next, request,
+    DATA, END_STREAM, NO_CONTENT, OK, Raw, WINDOW_UPDATE, accepted, ask, ask_with, block, get,
+    get_async, mailbox, next, request,
 };
 
 fn closed(client: &Client) {
@@ -275,4 +275,79 @@ async fn a_peer_that_speaks_something_else_fails_the_dial() {
     let answer = answer(pending).await;
     assert!(matches!(answer, Answer::Error(Error::ClosedBy(_))), "{}", describe(&answer));
     assert_eq!(client.connection.state(), State::Closed);
+}
+
+// Clauses: H2-8
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_draining_connection_goes_on_opening_windows() {
+    let http2 =
+        Http2Config { drain_on_goaway: true, stream_window: 65_535, ..Http2Config::default() };
+    let (client, mut raw) = Raw::connected(Config { http2, ..Config::default() }, &[]).await;
+    let (receiver, mut inbox) = mailbox(1);
+    let options = RequestOptions::default();
+    let mine = receiver.clone();
+    accepted(get_async(&client, "/", receiver, AsyncMode::Once, options)).await;
+    assert_eq!(raw.request().await, 1);
+    raw.respond(1, 0, OK).await;
+    for _ in 0..4 {
+        raw.send(DATA, 0, 1, &[b'x'; 16_000]).await;
+    }
+    assert_eq!(next(&mut inbox).await, "status 200");
+    assert_eq!(next(&mut inbox).await, "headers");
+    raw.go_away(u32::MAX >> 1, 0).await;
+    raw.go_away(1, 0).await;
+    raw.settled().await;
+    assert_eq!(client.connection.state(), State::Closed);
+    for _ in 0..8 {
+        let mut left = 64_000;
+        while left > 0 {
+            client.tell(Command::StreamNext { receiver: Some(mine.clone()) });
+            let piece = next(&mut inbox).await;
+            assert!(piece.starts_with("xxx"), "{piece:.40}");
+            left -= piece.len();
+        }
+        while raw.next(WINDOW_UPDATE).await.stream != 1 {}
+        for _ in 0..4 {
+            raw.send(DATA, 0, 1, &[b'x'; 16_000]).await;
+        }
+    }
+}
+
+// Clauses: H2-8, H2-9
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_complete_response_is_read_to_its_end_whatever_the_peer_does_then() {
+    for ending in 0..3 {
+        let (client, mut raw) = Raw::connected(Config::default(), &[]).await;
+        let (receiver, mut inbox) = mailbox(1);
+        let mine = receiver.clone();
+        let options = RequestOptions::default();
+        accepted(get_async(&client, "/", receiver, AsyncMode::Once, options)).await;
+        let other = get(&client, "/");
+        assert_eq!((raw.request().await, raw.request().await), (1, 3));
+        raw.respond(1, 0, OK).await;
+        raw.send(DATA, 0, 1, &[b'x'; 16_000]).await;
+        raw.send(DATA, END_STREAM, 1, &[b'x'; 16_000]).await;
+        assert_eq!(next(&mut inbox).await, "status 200");
+        assert_eq!(next(&mut inbox).await, "headers");
+        let expected = match ending {
+            0 => Error::Goaway(H2Code(11)),
+            1 => Error::ClosedBy("protocol_error"),
+            _ => Error::ClosedBy("tcp_closed"),
+        };
+        match ending {
+            0 => raw.go_away(3, 11).await,
+            1 => raw.send(DATA, 0, 0, b"of no stream").await,
+            _ => raw.socket.shutdown().await.unwrap(),
+        }
+        assert_eq!(error(other).await, expected);
+        assert_eq!(client.connection.state(), State::Closed);
+        let mut left = 32_000;
+        while left > 0 {
+            client.tell(Command::StreamNext { receiver: Some(mine.clone()) });
+            left -= next(&mut inbox).await.len();
+        }
+        client.tell(Command::StreamNext { receiver: Some(mine) });
+        assert_eq!(next(&mut inbox).await, "done");
+        closed(&client);
+    }
 }
