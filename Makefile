@@ -11,6 +11,8 @@ export PATH := $(PATH):$(or $(CARGO_HOME),$(HOME)/.cargo)/bin
 TARGET_DIR = $(or $(CARGO_TARGET_DIR),$(CURDIR)/target)
 ORIGIN = $(TARGET_DIR)/release/hansom_origin
 EBIN = _build/default/lib/hansom/ebin
+# What demo and benchmark share with the tests.
+SERVERS = test/support/hansom_servers.erl test/support/hansom_program.erl
 
 .PHONY: all build origin setup demo-setup demo test lint bench clean
 
@@ -34,7 +36,7 @@ demo-setup:
 
 demo: demo-setup build origin
 	mkdir -p _build/demo
-	$(ERLC) -Werror -o _build/demo docs/demo/*.erl test/support/hansom_servers.erl
+	$(ERLC) -Werror -o _build/demo docs/demo/*.erl $(SERVERS)
 	HANSOM_ORIGIN=$(ORIGIN) erl -noinput -pa $(EBIN) -pa _build/demo -s hansom_demo main
 
 test: setup
@@ -46,7 +48,7 @@ lint:
 # Compare with hackney: HACKNEY_LIBS=dir:dir make bench (bench/README.md).
 bench: build origin
 	mkdir -p _build/bench
-	$(ERLC) -Werror +debug_info -o _build/bench bench/*.erl test/support/hansom_servers.erl
+	$(ERLC) -Werror +debug_info -o _build/bench bench/*.erl $(SERVERS)
 	HANSOM_ORIGIN=$(ORIGIN) erl -noinput -pa $(EBIN) -pa _build/bench \
 	    $(foreach dir,$(subst :, ,$(HACKNEY_LIBS)),-pa $(dir)) -s hansom_bench main
 

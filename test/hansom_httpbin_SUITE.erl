@@ -15,8 +15,8 @@ all() -> hansom_case:cases(?MODULE).
 suite() -> [{timetrap, {seconds, 120}}].
 
 init_per_suite(Config) ->
-    case hansom_servers:find(httpbin) of
-        missing -> hansom_servers:missing(httpbin);
+    case hansom_servers:find(python) of
+        missing -> hansom_servers:missing(python);
         {ok, _} -> [{server, hansom_servers:httpbin()} | hansom_case:init_suite(Config)]
     end.
 

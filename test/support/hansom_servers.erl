@@ -1,29 +1,25 @@
-%% @doc Real servers for suites, demo and benchmarks: nginx, httpbin and the bundled
-%% origin, each on free ports of 127.0.0.1 and with its files in a folder of its own.
-%%
-%% A server outlives the process that starts it (Common Test starts servers in a process
-%% that ends before the cases run), but not `stop/1' and not the node: every server ends
-%% when its standard input closes.
+%% @doc Real servers for suites, demo and benchmarks: nginx, nghttpd, httpbin, gRPC and the
+%% bundled origin, each on free ports of 127.0.0.1 and with its files in a folder of its own.
+%% How long they live is told in `hansom_program'.
 -module(hansom_servers).
 
--export([nginx/0, nghttpd/1, httpbin/0, origin/0, origin/2, script/1, stop/1]).
+-export([nginx/0, nghttpd/1, httpbin/0, grpc/0, origin/0, origin/2, script/1, stop/1]).
 -export([find/1, missing/1, root/0]).
+%% For servers that have a module of their own.
+-export([identity_dir/1, listening/3]).
+
+-import(hansom_program, [start/2, guarded/2, await_lines/1, await_listening/2, free_ports/1, temporary_dir/1]).
 
 -define(DEADLINE, 15000).
-
-%% A shell that ends the program when standard input closes, as it does when the node dies
-%% in whatever way.
--define(GUARD, "exec 3<&0; \"$@\" 3<&- </dev/null & child=$!; "
-               "{ read -r _ <&3; kill \"$child\"; } 2>/dev/null & guard=$!; "
-               "wait \"$child\"; status=$?; kill \"$guard\" 2>/dev/null; exit $status").
--define(GUARDED(Program, Args), {"/bin/sh", ["-c", ?GUARD, "sh", Program | Args]}).
 
 -type server() :: #{pid := pid(), dir := file:filename(),
                     ports := #{atom() => inet:port_number()},
                     %% The authority of the server's certificate and of the client's.
                     cacerts := [public_key:der_encoded()],
                     %% A client certificate, as options of ssl; also in client.pem and client-key.pem of dir.
-                    client := [{cert | key, term()}]}.
+                    client := [{cert | key, term()}],
+                    %% The server it is a proxy of.
+                    upstream => server()}.
 -export_type([server/0]).
 
 %% @doc Starts nginx. Its ports:
@@ -41,28 +37,15 @@
 -spec nginx() -> server().
 nginx() ->
     {ok, Program} = find(nginx),
-    Dir = temporary_dir("nginx"),
-    ok = certificates(Dir),
+    Dir = identity_dir("nginx"),
     ok = filelib:ensure_path(filename:join(Dir, "www/dav")),
-    nginx(Program, Dir, 5).
-
-nginx(Program, Dir, Tries) ->
-    Names = [http, https, http2, tls12, tls13, mutual, expiring, last],
-    Ports = maps:from_list(lists:zip(Names, free_ports(length(Names)))),
     Config = filename:join(Dir, "nginx.conf"),
-    ok = file:write_file(Config, nginx_config(Dir, Ports)),
-    Args = ["-p", Dir, "-c", Config, "-e", filename:join(Dir, "error.log"), "-g", "daemon off;"],
-    Pid = start(?GUARDED(Program, Args), []),
-    case await_listening(Pid, maps:values(Ports)) of
-        ok ->
-            described(Pid, Dir, Ports);
-        {error, _} when Tries > 1 ->
-            %% Somebody else may have taken one of the ports in between.
-            nginx(Program, Dir, Tries - 1);
-        {error, Reason} ->
-            {ok, Log} = file:read_file(filename:join(Dir, "error.log")),
-            error({nginx, Reason, unicode:characters_to_list(Log)})
-    end.
+    Args = ["-p", Dir, "-c", Config, "-e", "stderr", "-g", "daemon off;"],
+    listening(Dir, [http, https, http2, tls12, tls13, mutual, expiring, last],
+              fun(Ports) ->
+                      ok = file:write_file(Config, nginx_config(Dir, Ports)),
+                      start(guarded(Program, Args), [])
+              end).
 
 nginx_config(Dir, Ports) ->
     Port = fun(Name) -> integer_to_list(maps:get(Name, Ports)) end,
@@ -118,38 +101,41 @@ nginx_locations(Dir, HttpPort) ->
 -spec nghttpd([string()]) -> server().
 nghttpd(Options) ->
     {ok, Program} = find(nghttpd),
-    Dir = temporary_dir("nghttpd"),
-    ok = certificates(Dir),
+    Dir = identity_dir("nghttpd"),
     Docs = filename:join(Dir, "www"),
     ok = filelib:ensure_path(Docs),
-    nghttpd(Program, Dir, ["-a", "127.0.0.1", "-d", Docs | Options], 5).
-
-nghttpd(Program, Dir, Options, Tries) ->
-    [Port] = free_ports(1),
     Identity = [filename:join(Dir, Name) || Name <- ["server-key.pem", "server.pem"]],
-    Pid = start(?GUARDED(Program, Options ++ [integer_to_list(Port) | Identity]), []),
-    case await_listening(Pid, [Port]) of
-        ok -> described(Pid, Dir, #{https => Port});
-        {error, _} when Tries > 1 -> nghttpd(Program, Dir, Options, Tries - 1);
-        {error, Reason} -> error({nghttpd, Reason})
-    end.
+    listening(Dir, [https],
+              fun(#{https := Port}) ->
+                      Place = ["-a", "127.0.0.1", "-d", Docs],
+                      start(guarded(Program, Place ++ Options ++ [integer_to_list(Port) | Identity]), [])
+              end).
 
 %% @doc Starts httpbin from the virtual environment that `make setup' makes.
 -spec httpbin() -> #{pid := pid(), ports := #{http := inet:port_number()}}.
 httpbin() ->
-    {ok, Python} = find(httpbin),
+    {ok, Python} = find(python),
     Args = ["-m", "gunicorn", "--bind", "127.0.0.1:0", "--worker-class", "gthread", "--threads", "8",
             "--keep-alive", "30", "httpbin:app"],
-    Pid = start(?GUARDED(Python, Args), ["Listening at: http://127.0.0.1:([0-9]+)"]),
+    Pid = start(guarded(Python, Args), ["Listening at: http://127.0.0.1:([0-9]+)"]),
     [Port] = await_lines(Pid),
     #{pid => Pid, ports => #{http => list_to_integer(Port)}}.
+
+%% @doc Starts the gRPC server of `grpc_server.py'. Its ports: `tls', `plain'.
+-spec grpc() -> server().
+grpc() ->
+    {ok, Python} = find(python),
+    Dir = identity_dir("grpc"),
+    Script = filename:join(root(), "test/support/grpc_server.py"),
+    Pid = start(guarded(Python, ["-u", Script, Dir]), ["^plain ([0-9]+)$", "^tls ([0-9]+)$", "^(ready)$"]),
+    [Plain, Tls, "ready"] = await_lines(Pid),
+    described(Pid, Dir, #{plain => list_to_integer(Plain), tls => list_to_integer(Tls)}).
 
 %% @doc Starts the bundled origin. Its ports: `http', `https'.
 -spec origin() -> server().
 origin() ->
     {ok, Program} = find(origin),
-    Dir = temporary_dir("origin"),
-    ok = certificates(Dir),
+    Dir = identity_dir("origin"),
     Args = ["serve", "--http", "127.0.0.1:0", "--https", "127.0.0.1:0", "--certs", Dir],
     %% It watches its standard input itself.
     Pid = start({Program, Args}, ["^http .*:([0-9]+)$", "^https .*:([0-9]+)$", "^(ready)$"]),
@@ -181,27 +167,51 @@ script(Text) ->
     [Port, "ready"] = await_lines(Pid),
     #{pid => Pid, dir => Dir, ports => #{http => list_to_integer(Port)}}.
 
+%% @doc A new folder with the certificates of the bundled origin.
+-spec identity_dir(Server :: string()) -> file:filename().
+identity_dir(Server) ->
+    Dir = temporary_dir(Server),
+    ok = certificates(Dir),
+    Dir.
+
+%% @doc Starts a server that has to be told its ports. They were free, but somebody else may take one before it does:
+%% then it is started again with others.
+-spec listening(file:filename(), [atom()], fun((#{atom() => inet:port_number()}) -> pid())) -> server().
+listening(Dir, Names, Start) -> listening(Dir, Names, Start, 5).
+
+listening(Dir, Names, Start, Tries) ->
+    Ports = maps:from_list(lists:zip(Names, free_ports(length(Names)))),
+    Pid = Start(Ports),
+    case await_listening(Pid, maps:values(Ports)) of
+        ok ->
+            described(Pid, Dir, Ports);
+        {error, Reason} ->
+            ok = hansom_program:stop(Pid),
+            Tries > 1 orelse error({server, Dir, Reason}),
+            listening(Dir, Names, Start, Tries - 1)
+    end.
+
 %% @doc Tells a server to end and removes its files.
 -spec stop(#{pid := pid(), _ => _}) -> ok.
 stop(#{pid := Pid} = Server) ->
-    Monitor = monitor(process, Pid),
-    Pid ! stop,
-    receive {'DOWN', Monitor, process, Pid, _} -> ok
-    after ?DEADLINE -> error({still_running, Server})
-    end,
+    ok = hansom_program:stop(Pid),
     case Server of
         #{dir := Dir} -> ok = file:del_dir_r(Dir);
         #{} -> ok
     end.
 
 %% @doc Where a server's program is.
--spec find(nginx | nghttpd | httpbin | origin) -> {ok, file:filename()} | missing.
+-spec find(nginx | nghttpd | caddy | haproxy | python | origin) -> {ok, file:filename()} | missing.
 find(nginx) ->
     first_file([os:find_executable("nginx"), "/usr/sbin/nginx", "/usr/local/sbin/nginx"]);
 find(nghttpd) ->
     first_file([os:find_executable("nghttpd"), "/usr/sbin/nghttpd"]);
-find(httpbin) ->
-    first_file([filename:join(root(), "_build/httpbin-venv/bin/python")]);
+find(caddy) ->
+    first_file([os:find_executable("caddy"), "/usr/bin/caddy"]);
+find(haproxy) ->
+    first_file([os:find_executable("haproxy"), "/usr/sbin/haproxy"]);
+find(python) ->
+    first_file([filename:join(root(), "_build/python-venv/bin/python")]);
 find(origin) ->
     Target = case os:getenv("CARGO_TARGET_DIR") of
                  false -> filename:join(root(), "target");
@@ -264,86 +274,3 @@ described(Pid, Dir, Ports) ->
     [{'Certificate', Client}] = Pem("client.pem"),
     [Key] = Pem("client-key.pem"),
     #{pid => Pid, dir => Dir, ports => Ports, cacerts => [Root], client => [{cert, Client}, {key, Key}]}.
-
-%% Processes of the operating system
-
-%% Starts a program; the process waits for one line of output matching each of Patterns.
-start({Program, Args}, Patterns) ->
-    spawn(fun() ->
-                  Port = open_port({spawn_executable, Program},
-                                   [{args, Args}, {line, 4096}, binary, exit_status, stderr_to_stdout]),
-                  watch(Port, Patterns, [], [])
-          end).
-
-watch(Port, [Pattern | Rest] = Patterns, Found, Output) ->
-    receive
-        {Port, {data, {_, Line}}} ->
-            case re:run(Line, Pattern, [{capture, all_but_first, list}]) of
-                {match, [Value]} -> watch(Port, Rest, [Value | Found], [Line | Output]);
-                nomatch -> watch(Port, Patterns, Found, [Line | Output])
-            end;
-        {Port, {exit_status, Status}} ->
-            exit({exit_status, Status, lists:reverse(Output)});
-        stop ->
-            port_close(Port)
-    end;
-watch(Port, [], Found, Output) ->
-    receive
-        {From, Ref, found} ->
-            From ! {Ref, lists:reverse(Found)},
-            watch(Port, [], Found, Output);
-        {Port, {data, _}} ->
-            watch(Port, [], Found, Output);
-        {Port, {exit_status, Status}} ->
-            exit({exit_status, Status, lists:reverse(Output)});
-        stop ->
-            port_close(Port)
-    end.
-
-await_lines(Pid) ->
-    Ref = monitor(process, Pid),
-    Pid ! {self(), Ref, found},
-    receive
-        {Ref, Found} -> demonitor(Ref, [flush]), Found;
-        {'DOWN', Ref, process, Pid, Reason} -> error({server, Reason})
-    after ?DEADLINE -> error(server_does_not_start)
-    end.
-
-await_listening(Pid, Ports) ->
-    Monitor = monitor(process, Pid),
-    End = erlang:monotonic_time(millisecond) + ?DEADLINE,
-    Result = await_listening(Monitor, Ports, End),
-    demonitor(Monitor, [flush]),
-    Result.
-
-await_listening(_, [], _) -> ok;
-await_listening(Monitor, [Port | Rest] = Ports, End) ->
-    case gen_tcp:connect({127, 0, 0, 1}, Port, [], 1000) of
-        {ok, Socket} ->
-            ok = gen_tcp:close(Socket),
-            await_listening(Monitor, Rest, End);
-        {error, _} ->
-            case erlang:monotonic_time(millisecond) < End of
-                true ->
-                    receive {'DOWN', Monitor, process, _, Reason} -> {error, Reason}
-                    after 10 -> await_listening(Monitor, Ports, End)
-                    end;
-                false ->
-                    {error, timeout}
-            end
-    end.
-
-%% Ports nobody listens on now: all are open together, so that none comes twice.
-free_ports(Count) ->
-    Sockets = [begin {ok, Socket} = gen_tcp:listen(0, [{ip, {127, 0, 0, 1}}]), Socket end
-               || _ <- lists:seq(1, Count)],
-    Ports = [begin {ok, Port} = inet:port(Socket), Port end || Socket <- Sockets],
-    lists:foreach(fun gen_tcp:close/1, Sockets),
-    Ports.
-
-temporary_dir(Name) ->
-    Base = os:getenv("TMPDIR", "/tmp"),
-    Unique = Name ++ "-" ++ os:getpid() ++ "-" ++ integer_to_list(erlang:unique_integer([positive])),
-    Dir = filename:join(Base, "hansom-" ++ Unique),
-    ok = filelib:ensure_path(Dir),
-    Dir.

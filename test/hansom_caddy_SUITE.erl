@@ -1,0 +1,142 @@
+%% @doc The connection against Caddy, as a file server and as a proxy: HTTP/2 with and without TLS, HTTP/1.1 kept alive,
+%% and a server that is replaced while it serves.
+-module(hansom_caddy_SUITE).
+
+-include_lib("stdlib/include/assert.hrl").
+
+-compile([export_all, nowarn_export_all]).
+
+-define(CONN, (hansom_case:conn())).
+-define(LARGE, 16777216).
+
+-import(hansom_case, [exchange/2, state/1]).
+-import(hansom_interop, [get/2]).
+
+all() -> hansom_case:cases(?MODULE).
+
+suite() -> [{timetrap, {seconds, 120}}].
+
+init_per_suite(Config) ->
+    case hansom_servers:find(caddy) of
+        missing ->
+            hansom_servers:missing(caddy);
+        {ok, _} ->
+            #{dir := Dir} = Server = hansom_caddy:start(),
+            [ok = file:write_file(filename:join([Dir, "www", Name]), Content) || {Name, Content} <- files()],
+            [{server, Server} | hansom_case:init_suite(Config)]
+    end.
+
+end_per_suite(Config) ->
+    ok = hansom_caddy:stop(proplists:get_value(server, Config)),
+    hansom_case:end_suite(Config).
+
+init_per_testcase(Case, Config) -> hansom_case:init_case(?MODULE, Case, Config).
+end_per_testcase(_, Config) -> hansom_case:end_case(Config).
+
+deviations() ->
+    [{h2_08_drained_by_a_reload, "an option of hansom"},
+     {h2_05_response_trailers, "an option of hansom"},
+     {h2_10_slow_readers, "an option of hansom"},
+     {neg_02_without_tls, "an option of hansom"}].
+
+files() ->
+    [{"empty", <<>>}, {"hello.txt", <<"hello, world">>}, {"large", hansom_interop:bytes(?LARGE)}].
+
+%% What its clients need to begin with HTTP/2.
+site(Config) ->
+    #{ports := #{https := Port}, cacerts := Roots} = proplists:get_value(server, Config),
+    site(http2, #{host => "localhost", port => Port, transport => hackney_ssl, ssl_options => [{cacerts, Roots}]}).
+
+site(Protocol, Options) ->
+    #{prefix => <<"/origin">>,
+      open => fun(More) ->
+                      Pid = hansom_case:start_with(maps:merge(Options, More)),
+                      ok = ?CONN:connect(Pid),
+                      Protocol = ?CONN:get_protocol(Pid),
+                      Pid
+              end}.
+
+open(#{open := Open}) -> Open(#{}).
+
+reload(Config) -> hansom_caddy:reload(proplists:get_value(server, Config)).
+
+%% Clauses: H2-3
+h2_03_files(Config) ->
+    Pid = open(site(Config)),
+    [begin
+         Path = <<"/", (list_to_binary(Name))/binary>>,
+         {ok, 200, Headers, Body} = get(Pid, Path),
+         ?assert(Body =:= Content, Name),
+         ?assertEqual(integer_to_binary(byte_size(Content)), proplists:get_value(<<"content-length">>, Headers)),
+         ?assertMatch({ok, 200, _, <<>>}, ?CONN:request(Pid, <<"HEAD">>, Path, [], <<>>))
+     end || {Name, Content} <- files()],
+    ?assertMatch({ok, 206, _, <<"world">>},
+                 ?CONN:request(Pid, <<"GET">>, <<"/hello.txt">>, [{<<"range">>, <<"bytes=7-">>}], <<>>)),
+    ?assertMatch({ok, 302, _, _}, get(Pid, <<"/moved">>)),
+    ?assertMatch({ok, 404, _, _}, get(Pid, <<"/nowhere">>)).
+
+%% Clauses: H2-3
+h2_03_long_lived(Config) -> hansom_interop:long_lived(site(Config)).
+
+%% Clauses: H2-3
+h2_03_sizes(Config) -> hansom_interop:sizes(site(Config)).
+
+%% Clauses: H2-3
+h2_03_statuses(Config) -> hansom_interop:statuses(site(Config)).
+
+%% Clauses: H2-3
+h2_03_many_users(Config) -> hansom_interop:many_users(site(Config)).
+
+%% Clauses: H2-1, H2-4
+h2_04_large_heads(Config) -> hansom_interop:large_heads(site(Config)).
+
+%% Clauses: H2-5
+h2_05_response_trailers(Config) -> hansom_interop:trailers(site(Config)).
+
+%% Clauses: H2-8
+h2_08_drained_by_a_reload(Config) ->
+    hansom_interop:drained(site(Config), <<"/large">>, fun() -> reload(Config) end).
+
+%% Clauses: H2-8, TRAP-17
+h2_08_cut_short_by_a_reload(Config) ->
+    hansom_interop:cut_short(site(Config), <<"/large">>, fun() -> reload(Config) end).
+
+%% Clauses: H2-10
+h2_10_pushed(Config) -> hansom_interop:pushed(site(Config)).
+
+%% Clauses: H2-10, ASY-2
+h2_10_pulled(Config) -> hansom_interop:pulled(site(Config)).
+
+%% Clauses: H2-10, ASY-13
+h2_10_slow_readers(Config) -> hansom_interop:slow_readers(site(Config)).
+
+%% Clauses: H2-6, ST-26
+h2_06_given_up(Config) -> hansom_interop:given_up(site(Config)).
+
+%% Clauses: H2-11, H2-13, TRAP-30
+h2_11_uploads(Config) -> hansom_interop:uploads(site(Config)).
+
+%% Clauses: H2-14
+h2_14_uploads_side_by_side(Config) -> hansom_interop:uploads_side_by_side(site(Config)).
+
+%% Clauses: NEG-2
+neg_02_without_tls(Config) ->
+    #{ports := #{http := Port}} = proplists:get_value(server, Config),
+    Site = site(http2, #{host => "127.0.0.1", port => Port, h2c => true}),
+    hansom_interop:sizes(Site),
+    hansom_interop:many_users(Site),
+    hansom_interop:uploads(Site).
+
+%% Clauses: NEG-1, RSP-20, RSP-27
+neg_01_the_older_protocol(Config) ->
+    #{ports := #{https := Port}, cacerts := Roots} = proplists:get_value(server, Config),
+    Pid = open(site(http1, #{host => "localhost", port => Port, transport => hackney_ssl,
+                             connect_options => [{protocols, [http1]}], ssl_options => [{cacerts, Roots}]})),
+    Large = hansom_interop:bytes(?LARGE),
+    [begin
+         ?assertEqual({200, <<"hello, world">>}, exchange(Pid, <<"/hello.txt">>)),
+         ?assert({200, Large} =:= exchange(Pid, <<"/large">>)),
+         {ok, 200, _} = ?CONN:request(Pid, <<"POST">>, <<"/origin/upload">>, [], Large),
+         ?assertMatch({ok, <<"bytes: 16777216\n", _/binary>>}, ?CONN:body(Pid))
+     end || _ <- lists:seq(1, 3)],
+    ?assertEqual(connected, state(Pid)).
