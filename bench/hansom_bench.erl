@@ -7,6 +7,9 @@
 
 -define(SMALL, 1024).
 -define(LARGE, 104857600).
+%% Of what is sent over a path with a delay.
+-define(MEDIUM, 16777216).
+-define(DELAY_MS, 30).
 -define(PLAIN_CONNECTIONS, 4000).
 -define(TLS_CONNECTIONS, 1600).
 -define(CONNECT_CONCURRENCY, 16).
@@ -17,8 +20,11 @@
                 parts :: [atom()],
                 clients :: [module()],
                 wrk :: file:filename() | missing,
+                h2load :: file:filename() | missing,
                 server :: hansom_servers:server(),
-                sink :: hansom_servers:server() | missing}).
+                %% The bundled origin, and another with a delay.
+                sink :: hansom_servers:server() | missing,
+                far :: hansom_servers:server() | missing}).
 
 %% @doc Entry point of `make bench'; ends the VM.
 -spec main() -> no_return().
@@ -34,24 +40,34 @@ run() ->
     Clients = clients(),
     {ServerName, Server} = server(),
     Sink = sink(ServerName, Server),
+    Far = far(Sink),
     Bench = #bench{seconds = number("BENCH_SECONDS", 1),
                    rounds = number("BENCH_ROUNDS", 5),
                    idle_connections = number("BENCH_IDLE_CONNECTIONS", 1000),
                    parts = parts(),
                    clients = Clients,
-                   wrk = case os:find_executable("wrk") of false -> missing; Wrk -> Wrk end,
+                   wrk = find("wrk"),
+                   h2load = find("h2load"),
                    server = Server,
-                   sink = Sink},
+                   sink = Sink,
+                   far = Far},
     Head = [{<<"Clients">>, lists:join(", ", [version(Client) || Client <- Clients])},
             {<<"Server">>, describe(ServerName)},
             {<<"Rounds">>, [integer_to_list(Bench#bench.rounds), ", of ",
                             io_lib:format("~w", [Bench#bench.seconds]), " s where time is what is given"]}
             | hansom_bench_vm:describe()],
     [io:format("~ts: ~ts~n", [Name, Value]) || {Name, Value} <- Head],
-    Bench#bench.wrk =:= missing andalso io:format("wrk is not installed: no ceiling is measured~n"),
+    [io:format("~s is not installed: no ceiling is measured~n", [Name])
+     || {Name, missing} <- [{"wrk", Bench#bench.wrk}, {"h2load", Bench#bench.h2load}]],
     Results = [measure(Case, Bench) || Case <- cases(Bench)],
-    lists:foreach(fun hansom_servers:stop/1, lists:usort([S || S <- [Server, Sink], S =/= missing])),
+    lists:foreach(fun hansom_servers:stop/1, lists:usort([S || S <- [Server, Sink, Far], S =/= missing])),
     write(#{head => [{Name, unicode:characters_to_binary(Value)} || {Name, Value} <- Head], results => Results}).
+
+find(Program) ->
+    case os:find_executable(Program) of
+        false -> missing;
+        File -> File
+    end.
 
 %% hansom, and hackney when it is there.
 clients() ->
@@ -93,6 +109,12 @@ sink(nginx, _) ->
         missing -> io:format("The bundled origin is not built: no uploads are measured~n"), missing
     end.
 
+%% The path over which the delayed parts go.
+far(missing) -> missing;
+far(Sink) ->
+    Far = hansom_servers:origin(Sink, ["--delay-ms", integer_to_list(?DELAY_MS)]),
+    maps:merge(maps:without([dir], Sink), Far).
+
 describe(nginx) ->
     {ok, Nginx} = hansom_servers:find(nginx),
     [string:trim(os:cmd(Nginx ++ " -v 2>&1")), ", 1 worker"];
@@ -109,15 +131,29 @@ number(Variable, Default) ->
     end.
 
 parts() ->
-    All = [rate, download, upload, connect, idle],
+    All = [rate, download, upload, connect, idle, http2, http2_delayed],
     case os:getenv("BENCH_ONLY") of
         false -> All;
         Text -> [Part || Part <- All, lists:member(atom_to_list(Part), string:lexemes(Text, ", "))]
     end.
 
-cases(#bench{parts = Parts, sink = Sink}) ->
-    [Case || Part <- Parts, Part =/= upload orelse Sink =/= missing, Case <- cases_of(Part)].
+cases(#bench{parts = Parts, sink = missing}) ->
+    [Case || Part <- Parts, lists:member(Part, [rate, download, connect, idle]), Case <- cases_of(Part)];
+cases(#bench{parts = Parts}) ->
+    [Case || Part <- Parts, Case <- cases_of(Part)].
 
+%% Of protocols of which one connection has many exchanges at a time.
+multiplexed(Protocol) ->
+    [{shared_rate, Protocol, Concurrency} || Concurrency <- [1, 16, 64, 256]]
+        ++ [{download, Protocol, How} || How <- [body, async, async_once]]
+        ++ [{upload, Protocol, How} || How <- [binary, chunks]].
+
+delayed(Protocol) ->
+    [{delayed_rate, Protocol, Concurrency} || Concurrency <- [1, 16, 64, 256]]
+        ++ [{delayed_download, Protocol, body}, {delayed_upload, Protocol, binary}].
+
+cases_of(http2) -> multiplexed(http2);
+cases_of(http2_delayed) -> delayed(http2);
 cases_of(rate) -> [{rate, Security, Concurrency} || Security <- [plain, tls], Concurrency <- [1, 16, 64]];
 cases_of(download) ->
     [{download, Security, How} || Security <- [plain, tls], How <- [body, stream_body, async, async_once]];
@@ -134,6 +170,12 @@ measure(Case, #bench{rounds = Rounds} = Bench) ->
     {Case, Result}.
 
 variants({rate, _, _}, #bench{clients = Clients, wrk = Wrk}) when Wrk =/= missing -> Clients ++ [wrk];
+variants({Part, http2, _}, #bench{clients = Clients, h2load = H2load})
+  when Part =:= shared_rate orelse Part =:= delayed_rate, H2load =/= missing ->
+    Clients ++ [h2load];
+%% What the same server gives over HTTP/1.1.
+variants({Part, http2, How}, #bench{clients = Clients}) when Part =:= download; Part =:= upload, How =:= binary ->
+    Clients ++ [hansom_http1];
 variants(_, #bench{clients = Clients}) -> Clients.
 
 rotate(Round, Variants) ->
@@ -149,7 +191,23 @@ variant(wrk, {rate, Security, Concurrency}, #bench{wrk = Wrk, server = Server, s
     Url = [Scheme, "://127.0.0.1:", integer_to_list(Port), Path],
     hansom_bench_load:wrk(Wrk, unicode:characters_to_list(Url), Concurrency, Seconds);
 variant(Client, {rate, Security, Concurrency}, #bench{server = Server, seconds = Seconds}) ->
-    hansom_bench_load:run(Client, options(Security, Server), target(?SMALL), {Concurrency, Seconds});
+    hansom_bench_load:run(Client, options(Security, Server), target(?SMALL), {Concurrency, Seconds}, each);
+variant(h2load, {Part, _, Concurrency}, #bench{h2load = H2load, seconds = Seconds} = Bench) ->
+    {Path, _} = target(?SMALL),
+    Url = ["https://127.0.0.1:", integer_to_list(port(tls, place(Part, Bench))), Path],
+    hansom_bench_load:h2load(H2load, Url, Concurrency, Seconds);
+variant(Client, {Part, Protocol, Concurrency}, #bench{seconds = Seconds} = Bench)
+  when Part =:= shared_rate; Part =:= delayed_rate ->
+    Options = options(Protocol, place(Part, Bench)),
+    hansom_bench_load:run(Client, Options, target(?SMALL), {Concurrency, Seconds}, shared);
+variant(hansom_http1, {Part, _, How}, #bench{sink = Sink} = Bench) ->
+    variant(hansom_conn, {Part, tls, How}, Bench#bench{server = Sink});
+variant(Client, {download, http2, How}, #bench{sink = Sink}) ->
+    hansom_bench_transfer:download(Client, options(http2, Sink), target(?LARGE), How);
+variant(Client, {delayed_download, Protocol, How}, #bench{far = Far}) ->
+    hansom_bench_transfer:download(Client, options(Protocol, Far), target(?MEDIUM), How);
+variant(Client, {delayed_upload, Protocol, How}, #bench{far = Far}) ->
+    hansom_bench_transfer:upload(Client, options(Protocol, Far), {<<"/upload">>, ?MEDIUM}, How);
 variant(Client, {download, Security, How}, #bench{server = Server}) ->
     hansom_bench_transfer:download(Client, options(Security, Server), target(?LARGE), How);
 variant(Client, {upload, Security, How}, #bench{sink = Sink}) ->
@@ -169,12 +227,19 @@ idle_in_peer(Client, Target, Count) ->
     {ok, _} = application:ensure_all_started(application(Client)),
     hansom_bench_transfer:idle(Client, Target, Count).
 
+place(shared_rate, #bench{sink = Sink}) -> Sink;
+place(delayed_rate, #bench{far = Far}) -> Far.
+
 %% Certificates are verified by both clients, against the same authorities.
 options(plain, Server) ->
     #{host => "127.0.0.1", port => port(plain, Server), recv_timeout => 60000};
-options(tls, #{cacerts := Roots} = Server) ->
+options(tls, Server) -> secure(http1, Server);
+options(http2, Server) -> secure(http2, Server).
+
+secure(Protocol, #{cacerts := Roots} = Server) ->
     #{host => "127.0.0.1", port => port(tls, Server), recv_timeout => 60000, transport => hackney_ssl,
-      ssl_options => [{cacerts, Roots}, {server_name_indication, "localhost"}], connect_options => [{protocols, [http1]}]}.
+      ssl_options => [{cacerts, Roots}, {server_name_indication, "localhost"}],
+      connect_options => [{protocols, [Protocol]}]}.
 
 port(plain, #{ports := #{http := Port}}) -> Port;
 port(tls, #{ports := #{https := Port}}) -> Port.

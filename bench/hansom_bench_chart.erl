@@ -28,7 +28,7 @@ bars({Part, _, _} = Case, Rounds) ->
     [{[hansom_bench_report:title(Case), Suffix], Times}
      || {Metric, Suffix} <- metrics(Part), Times <- times(Metric, Rounds)].
 
-metrics(rate) -> [{rps, ""}, {cpu_us, ", CPU"}];
+metrics(Part) when Part =:= rate; Part =:= shared_rate; Part =:= delayed_rate -> [{rps, ""}, {cpu_us, ", CPU"}];
 metrics(connect) -> [{per_second, ""}];
 metrics(idle) -> [{bytes, ""}];
 metrics(_) -> [{mbps, ""}].

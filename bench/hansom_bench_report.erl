@@ -6,7 +6,7 @@
 
 -export([markdown/1, lines/2, title/1, ratio/3, better/1]).
 
--type bench_case() :: {atom(), plain | tls, term()}.
+-type bench_case() :: {atom(), plain | tls | http2 | http3, term()}.
 -type rounds() :: [#{atom() => #{atom() => number()}}].
 -export_type([bench_case/0, rounds/0]).
 
@@ -59,8 +59,9 @@ ratio({A, B}, Metric, Rounds) ->
 
 values(Variant, Metric, Rounds) -> [Value || #{Variant := #{Metric := Value}} <- Rounds].
 
-variants([Round | _]) -> [Variant || Variant <- [hansom_conn, hackney_conn, wrk], maps:is_key(Variant, Round)].
+variants([Round | _]) -> [Variant || Variant <- [hansom_conn, hackney_conn, hansom_http1, wrk, h2load], maps:is_key(Variant, Round)].
 
+median([]) -> unknown;
 median(Values) ->
     Sorted = lists:sort(Values),
     Length = length(Sorted),
@@ -69,10 +70,11 @@ median(Values) ->
         0 -> (lists:nth(Length div 2, Sorted) + lists:nth(Length div 2 + 1, Sorted)) / 2
     end.
 
+format(unknown) -> "";
 format(Value) when is_integer(Value); Value >= 100 -> integer_to_list(round(Value));
 format(Value) -> io_lib:format("~.1f", [Value]).
 
-metrics(rate) -> [rps, p50_us, p99_us, cpu_us];
+metrics(Part) when Part =:= rate; Part =:= shared_rate; Part =:= delayed_rate -> [rps, p50_us, p99_us, cpu_us];
 metrics(connect) -> [per_second, cpu_us];
 metrics(idle) -> [bytes];
 metrics(_) -> [mbps, cpu_ms].
@@ -91,6 +93,10 @@ column(cpu_us) -> "CPU us";
 column(cpu_ms) -> "CPU ms";
 column(bytes) -> "bytes".
 
+part_title(shared_rate) -> "Requests: GET, 1 KiB, all on one connection";
+part_title(delayed_rate) -> "Requests: GET, 1 KiB, all on one connection, 30 ms away";
+part_title(delayed_download) -> "Response body of 16 MiB, 30 ms away";
+part_title(delayed_upload) -> "Request body of 16 MiB, 30 ms away";
 part_title(rate) -> "Requests: GET, 1 KiB, keep-alive";
 part_title(download) -> "Response body of 100 MiB";
 part_title(upload) -> "Request body of 100 MiB";
@@ -100,13 +106,19 @@ part_title(idle) -> "Memory of an idle connection".
 %% @doc What a case is called.
 -spec title(bench_case()) -> iodata().
 title({rate, Security, Concurrency}) -> ["requests, ", security(Security), ", c=", integer_to_list(Concurrency)];
+title({shared_rate, Protocol, Concurrency}) -> title({rate, Protocol, Concurrency});
+title({delayed_rate, Protocol, Concurrency}) -> [title({rate, Protocol, Concurrency}), ", 30 ms"];
+title({delayed_download, Protocol, How}) -> ["16 MiB down, ", security(Protocol), ", ", how(How), ", 30 ms"];
+title({delayed_upload, Protocol, How}) -> ["16 MiB up, ", security(Protocol), ", ", how(How), ", 30 ms"];
 title({download, Security, How}) -> ["100 MiB down, ", security(Security), ", ", how(How)];
 title({upload, Security, How}) -> ["100 MiB up, ", security(Security), ", ", how(How)];
 title({connect, Security, _}) -> ["connections, ", security(Security)];
 title({idle, Security, _}) -> ["idle memory, ", security(Security)].
 
 security(plain) -> "plain";
-security(tls) -> "TLS".
+security(tls) -> "TLS";
+security(http2) -> "HTTP/2";
+security(http3) -> "HTTP/3".
 
 how(async) -> "async true";
 how(async_once) -> "async once";

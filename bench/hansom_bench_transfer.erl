@@ -15,8 +15,7 @@ download(Module, Options, {Path, Size}, How) ->
     transfer(Module, Options, Size, fun(Conn) -> Size = fetch(Module, Conn, Path, How) end).
 
 fetch(Module, Conn, Path, body) ->
-    {ok, 200, _} = Module:request(Conn, <<"GET">>, Path, [], <<>>),
-    {ok, Body} = Module:body(Conn),
+    {ok, Body} = answer(Module, Conn, Module:request(Conn, <<"GET">>, Path, [], <<>>)),
     byte_size(Body);
 fetch(Module, Conn, Path, stream_body) ->
     {ok, 200, _} = Module:request(Conn, <<"GET">>, Path, [], <<>>),
@@ -31,6 +30,10 @@ fetch(Module, Conn, Path, async_once) ->
     Next = fun() -> Module:stream_next(Conn) end,
     ok = Next(),
     collect(Ref, Next, 0).
+
+%% HTTP/1.1 answers a request with the head, later protocols with all of the response.
+answer(Module, Conn, {ok, Status, _}) when Status < 300 -> Module:body(Conn);
+answer(_, _, {ok, Status, _, Body}) when Status < 300 -> {ok, Body}.
 
 pull(Module, Conn, Total) ->
     case Module:stream_body(Conn) of
@@ -61,9 +64,7 @@ upload(Module, Options, {Path, Size}, How) ->
     transfer(Module, Options, Size, fun(Conn) -> send(Module, Conn, Path, Body, How) end).
 
 send(Module, Conn, Path, Body, binary) ->
-    {ok, Status, _} = Module:request(Conn, <<"PUT">>, Path, [], Body),
-    true = Status < 300,
-    {ok, _} = Module:body(Conn);
+    {ok, _} = answer(Module, Conn, Module:request(Conn, <<"PUT">>, Path, [], Body));
 send(Module, Conn, Path, Body, chunks) ->
     %% A streaming upload gets no Host of its own.
     ok = Module:send_request_headers(Conn, <<"PUT">>, Path, [{<<"Host">>, <<"127.0.0.1">>}]),
