@@ -174,14 +174,14 @@ request(Pid, Method, Path, Headers, Body, Timeout) ->
 
 %% @doc Sends a request and waits for status and header fields of its response. The body is
 %% then read with {@link body/1} or {@link stream_body/1}, also when there can be none (HEAD,
-%% 204, 304): until then the connection is `receiving'. Over HTTP/2 the answer is the whole
-%% response, `{ok, Status, Headers, Body}', and many processes can wait for theirs at once.
+%% 204, 304): until then the connection is `receiving'. Over HTTP/2 and HTTP/3 the answer is the
+%% whole response, `{ok, Status, Headers, Body}', and many processes can wait for theirs at once.
 %%
 %% `Timeout' bounds the wait of the caller. Options of this request alone: `recv_timeout'
 %% (milliseconds for each read), `inform_fun' (called with status, reason and header fields of
 %% each interim response, in the connection's process), `auto_decompress' (acts in `body'),
-%% `send_timeout' (HTTP/2: how long the body may wait for the peer's flow control), `interim'
-%% (HTTP/2: let `inform_fun' act there too).
+%% `send_timeout' (HTTP/2 and HTTP/3: how long the body may wait for the peer's flow control),
+%% `interim' (HTTP/2 and HTTP/3: let `inform_fun' act there too).
 -spec request(pid(), method(), path(), headers(), body(), timeout(), request_options()) ->
     response() | error().
 request(Pid, Method, Path, Headers, Body, Timeout, ReqOpts) ->
@@ -195,8 +195,10 @@ request(Pid, Method, Path, Headers, Body, Timeout, ReqOpts) ->
             Error
     end.
 
-%% @doc Sends a request whose response body is always streamed. Only HTTP/3 tells it from
-%% {@link request/5}; on HTTP/1.1 it answers `{error, invalid_state}'.
+%% @doc HTTP/3: sends a request and waits for status and header fields of its response, where
+%% {@link request/5} waits for the whole. The body is then read by the same process, with
+%% {@link stream_body/1} or {@link body/1}; what it does not read of one response is given up with
+%% its next such request. On HTTP/1.1 and HTTP/2 it answers `{error, invalid_state}'.
 -spec request_streaming(pid(), method(), path(), headers(), body()) ->
     {ok, status(), response_headers()} | error().
 request_streaming(Pid, Method, Path, Headers, Body) ->

@@ -7,14 +7,14 @@
 -export([runtime_start/1, runtime_stop/3,
          open/1, shutdown/3, state/1, protocol/1, info/1, stats/0,
          request/7, request_dirty/7, request_async/8, request_async_dirty/8,
-         send_request_headers/7, send_request_headers_dirty/7, open_stream/6,
+         send_request_headers/7, send_request_headers_dirty/7, request_streaming/7, open_stream/6,
          call/3, cast/2, cancel/3]).
 -export_type([runtime/0, answer/0]).
 
 -nifs([runtime_start/1, runtime_stop/3,
        open/1, shutdown/3, state/1, protocol/1, info/1, stats/0,
        request/7, request_dirty/7, request_async/8, request_async_dirty/8,
-       send_request_headers/7, send_request_headers_dirty/7, open_stream/6,
+       send_request_headers/7, send_request_headers_dirty/7, request_streaming/7, open_stream/6,
        call/3, cast/2, cancel/3]).
 -on_load(load/0).
 
@@ -110,6 +110,11 @@ send_request_headers(_Pid, _Ref, _Method, _Path, _Headers, _Options, _Sender) ->
     answer() | wait | noproc.
 send_request_headers_dirty(_Pid, _Ref, _Method, _Path, _Headers, _Options, _Sender) ->
     not_loaded().
+
+%% The body of the response is asked for by `Sender', or on its behalf.
+-spec request_streaming(pid(), reference(), iodata() | atom(), iodata() | atom(), list(),
+                        binary() | [], Sender :: pid()) -> answer() | wait | noproc.
+request_streaming(_Pid, _Ref, _Method, _Path, _Headers, _Body, _Sender) -> not_loaded().
 
 %% Opens a stream of the handler's own. `Manual': its window reopens by `stream_consume' alone.
 -spec open_stream(pid(), reference(), iodata() | atom(), iodata() | atom(), list(),

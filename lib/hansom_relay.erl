@@ -63,6 +63,15 @@ call({send_request_headers, Method, Path, Headers, ReqOpts}, {Sender, _} = From,
                     {fun(Ref) -> submit_headers(Ref, M, P, Headers, Options, Sender) end,
                      {reply, From}}
             end);
+call({request_streaming, Method, Path, Headers, Body}, {Sender, _} = From, _Start)
+  when Body =/= stream ->
+    request(Method, Path, Body, [], From,
+            fun(M, P, Content, _Options, _InformFun) ->
+                    {fun(Ref) ->
+                             hansom_nif:request_streaming(self(), Ref, M, P, Headers, Content, Sender)
+                     end,
+                     {reply, From}}
+            end);
 call({open_h2_stream, Method, Path, Headers, Handler, Manual}, From, _Start)
   when is_pid(Handler), is_boolean(Manual) ->
     case hansom_request:head(Method, Path) of
@@ -85,7 +94,8 @@ call({send_body_chunk, Producer}, From, _Start)
     %% The user's function is not run in vain.
     case {hansom_nif:state(self()), hansom_nif:protocol(self())} of
         {streaming_body, _} -> produce(From, Producer);
-        {connected, http2} -> for_caller({send_body_chunk, <<>>}, From, {produce, From, Producer});
+        {connected, Protocol} when Protocol =/= http1 ->
+            for_caller({send_body_chunk, <<>>}, From, {produce, From, Producer});
         _ -> {reply, From, {error, invalid_state}}
     end;
 call({Operation, Data}, From, _Start) when Operation =:= send_body_chunk; Operation =:= send ->

@@ -18,7 +18,7 @@ mod notify;
 mod reaper;
 mod runtime;
 
-use hansom_engine::{Command, Request};
+use hansom_engine::{Command, Request, RequestOptions};
 use rustler::{Env, ResourceArc, Term};
 
 use crate::conn::ConnResource;
@@ -143,6 +143,32 @@ fn send_request_headers_dirty<'a>(
     sender: Term<'a>,
 ) -> Term<'a> {
     send_headers(env, pid, reference, Head { method, path, headers }, options, sender)
+}
+
+/// `request_streaming(Pid, Ref, Method, Path, Headers, Body, Sender) -> Answer | wait | noproc`. The
+/// body of the response will be asked for by `Sender`. On a dirty scheduler as the head may be
+/// long, and responses of this kind are.
+#[rustler::nif(schedule = "DirtyCpu")]
+#[allow(clippy::too_many_arguments)]
+fn request_streaming<'a>(
+    env: Env<'a>,
+    pid: Term<'a>,
+    reference: Term<'a>,
+    method: Term<'a>,
+    path: Term<'a>,
+    headers: Term<'a>,
+    body: Term<'a>,
+    sender: Term<'a>,
+) -> Term<'a> {
+    let sender = Receiver::from_term(sender);
+    submit(env, pid, reference, sender.clone(), |conn| {
+        let request = Head { method, path, headers }.with_body(env, Some(body))?;
+        if let Some(sender) = &sender {
+            ConnResource::watch_sender(conn, env, sender);
+        }
+        let options = RequestOptions::default();
+        Ok(move |caller| Command::RequestStreaming { caller, request, options })
+    })
 }
 
 /// `open_stream(Pid, Ref, Method, Path, Headers, {Handler, Manual}) -> Answer | wait | noproc`.

@@ -256,7 +256,7 @@ async fn loss_is_told_to_every_user() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_silent_peer_is_noticed_by_quic() {
     let http3 =
-        Http3Config { idle_timeout: Some(Duration::from_millis(300)), ..Http3Config::default() };
+        Http3Config { idle_timeout: Some(Duration::from_secs(2)), ..Http3Config::default() };
     let (client, raw) = Raw::connected(Config { http3, ..Config::default() }).await;
     let options = RequestOptions { recv_timeout: Some(None), ..RequestOptions::default() };
     let pending = ask_with(&client, "GET", "/", Content::Empty, options);
@@ -269,12 +269,12 @@ async fn a_silent_peer_is_noticed_by_quic() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_connection_is_kept_alive_by_option() {
     let http3 = Http3Config {
-        idle_timeout: Some(Duration::from_millis(300)),
-        keep_alive_interval: Some(Duration::from_millis(50)),
+        idle_timeout: Some(Duration::from_secs(2)),
+        keep_alive_interval: Some(Duration::from_millis(100)),
         ..Http3Config::default()
     };
     let (client, raw) = Raw::connected(Config { http3, ..Config::default() }).await;
-    tokio::time::timeout(Duration::from_millis(900), raw.connection.closed()).await.unwrap_err();
+    tokio::time::timeout(Duration::from_secs(3), raw.connection.closed()).await.unwrap_err();
     let pending = get(&client, "/");
     raw.request().await.answer(b"alive").await;
     assert_eq!(full(pending).await, (200, b"alive".to_vec()));
@@ -356,7 +356,8 @@ async fn a_stalled_response_is_given_up_alone() {
     let mut healthy = raw.request().await;
     let stalled = ask_with(&client, "GET", "/", Content::Empty, options);
     let mut exchange = raw.request().await;
-    exchange.respond("200", &[]).await;
+    // If this machine is slow, the client has given up already.
+    let _ = exchange.send.write_all(&crate::peer::head("200", &[])).await;
     assert_eq!(error(stalled).await, Error::Timeout);
     assert_eq!(exchange.stop_code().await, 0x10c);
     healthy.answer(b"ok").await;
