@@ -46,7 +46,8 @@ pub enum QuicDial {
 /// How a connection behaves. Durations that are `None` are infinite.
 #[derive(Clone)]
 pub struct Config {
-    /// For each read of a response. Default 5 s.
+    /// For each read of a response, but not over HTTP/3, where QUIC notices a silent peer; also for a
+    /// request that waits for its turn. Default 5 s.
     pub recv_timeout: Option<Duration>,
     /// For a connection between exchanges. Default infinite.
     pub idle_timeout: Option<Duration>,

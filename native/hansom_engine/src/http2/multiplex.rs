@@ -5,6 +5,7 @@
 use std::future::Future;
 use std::pin::Pin;
 use std::task::{Context, Poll, Waker};
+use std::time::Duration;
 
 use bytes::Bytes;
 use h2::client::ResponseFuture;
@@ -52,6 +53,10 @@ impl crate::streams::Session for Session {
 
     fn max_streams(config: &Config) -> MaxStreams {
         config.http2.max_streams
+    }
+
+    fn receive_timeout(config: &Config) -> Option<Duration> {
+        config.recv_timeout
     }
 
     fn send_timeout(config: &Config) -> SendTimeout {

@@ -6,6 +6,7 @@
 use std::future::Future;
 use std::pin::pin;
 use std::task::{Context, Poll, Waker};
+use std::time::Duration;
 
 use bytes::Bytes;
 use http::{HeaderMap, Method};
@@ -50,6 +51,11 @@ impl crate::streams::Session for Session {
 
     fn max_streams(config: &Config) -> MaxStreams {
         config.http3.max_streams
+    }
+
+    fn receive_timeout(_: &Config) -> Option<Duration> {
+        // A silent peer is noticed by QUIC.
+        None
     }
 
     fn send_timeout(config: &Config) -> SendTimeout {

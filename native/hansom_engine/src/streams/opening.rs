@@ -74,7 +74,7 @@ impl<H: Host, S: Session> Streams<H, S> {
             },
             timers: Timers {
                 queued: options.recv_timeout.unwrap_or(port.config.recv_timeout),
-                receive: options.recv_timeout.unwrap_or(port.config.recv_timeout),
+                receive: options.recv_timeout.unwrap_or(S::receive_timeout(port.config)),
                 receive_deadline: None,
                 send,
                 send_deadline: None,

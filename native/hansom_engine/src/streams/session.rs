@@ -1,6 +1,7 @@
 //! What exchanges side by side ask of the protocol under them.
 
 use std::task::{Context, Poll, Waker};
+use std::time::Duration;
 
 use bytes::Bytes;
 use http::HeaderMap;
@@ -39,6 +40,9 @@ pub(crate) trait Session: Sized + Send + 'static {
 
     /// What becomes of requests beyond the streams the peer allows.
     fn max_streams(config: &Config) -> MaxStreams;
+    /// How long the peer may be silent while someone waits for its response, unless the request says
+    /// otherwise.
+    fn receive_timeout(config: &Config) -> Option<Duration>;
     /// How long content may wait for the peer's flow control.
     fn send_timeout(config: &Config) -> SendTimeout;
 
