@@ -67,6 +67,8 @@
                            pool_pid => pid() | undefined,
                            owner => pid(),
                            no_reuse => boolean(),
+                           socket => gen_tcp:socket() | ssl:sslsocket() | term(),
+                           tls => auto | rustls | erlang,
                            inform_fun => inform_fun() | undefined,
                            auto_decompress => boolean(),
                            truncated_body => error | ok,
@@ -116,9 +118,20 @@
 start_link(Options) ->
     %% Checked here, not in the new process, so that a mistake does not come as an exit signal.
     case whereis(hansom_runtime) =/= undefined andalso hansom_options:start(Options, self()) of
-        {ok, Settings} -> hansom_conn_process:start_link(Settings);
+        {ok, #{socket := Socket} = Settings} -> start_link(Settings, Socket);
         {error, Reason} -> {error, Reason};
         false -> {error, {not_started, hansom}}
+    end.
+
+start_link(Settings, undefined) ->
+    hansom_conn_process:start_link(Settings);
+start_link(Settings, Socket) ->
+    case hansom_conn_process:start_link(Settings) of
+        {ok, Pid} ->
+            ok = hansom_adopt:hand_over(Socket, Pid),
+            {ok, Pid};
+        Error ->
+            Error
     end.
 
 %% @equiv stop(Pid, infinity)
@@ -477,9 +490,11 @@ upgrade_to_ssl(Pid, SslOptions) ->
 
 %% @doc Starts TLS on an open TCP connection, bounded by `connect_timeout'. `ok' at once if it
 %% is encrypted already. Options: `final' (default `false') takes `SslOptions' as complete;
-%% `pool_ssl' (default `false') lets the connection go back to a pool. After an error the
+%% `pool_ssl' (default `false') lets the connection go back to a pool; `tls' overrides the start
+%% option. After an error the
 %% connection is of no further use.
--spec upgrade_to_ssl(pid(), list(), #{final => boolean(), pool_ssl => boolean()}) -> ok | error().
+-spec upgrade_to_ssl(pid(), list(), #{final => boolean(), pool_ssl => boolean(),
+                                      tls => auto | rustls | erlang}) -> ok | error().
 upgrade_to_ssl(Pid, SslOptions, Options) when is_map(Options) ->
     gen_statem:call(Pid, {upgrade_to_ssl, SslOptions, Options}).
 

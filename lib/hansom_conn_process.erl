@@ -31,6 +31,9 @@
 
 %% The engine closes a socket in microseconds; this only keeps a defect from hanging a stop.
 -define(SHUTDOWN_TIMEOUT, 4000).
+%% What a transport of others may take to close when the connection ends: a pool kills it after
+%% 100 ms.
+-define(CLOSE_AT_END, 50).
 
 -record(data, {
     target :: hansom_options:target(),
@@ -50,12 +53,19 @@
     alt_svc :: module() | undefined,
     %% Calls submitted and not yet answered, by reference.
     pending = #{} :: #{reference() => own() | hansom_relay:entry()},
+    %% What moves the bytes where the engine cannot.
+    pipe :: undefined | hansom_pipe:pipe(),
+    %% Pipes on their way out, and who waits for them to be closed.
+    closing = [] :: [hansom_pipe:pipe()],
+    close_waiters = [] :: [gen_statem:from()],
     %% A checkin the pool has not yet acknowledged.
     checkin :: undefined | {gen_server:request_id(), gen_statem:from()}
 }).
 
 %% What the process itself waits for. `Origin' is the engine's state at the call of connect.
--type own() :: {prepare_dial, gen_statem:from(), Origin :: idle | closed}
+-type own() :: {asked, gen_statem:from()}
+             | {checked, ready | verify, gen_statem:from()}
+             | {prepare_dial, gen_statem:from(), Origin :: idle | closed}
              | {dial, gen_statem:from(), Origin :: idle | closed}
              | {prepare_upgrade, gen_statem:from(), PoolSsl :: boolean()}
              | {upgrade, gen_statem:from(), PoolSsl :: boolean()}
@@ -79,13 +89,14 @@ init(#{config := Config, owner := Owner} = Settings) ->
         ok ->
             #{target := Target, pool := Pool, no_reuse := NoReuse, inform_fun := InformFun,
               auto_decompress := Decompress, push_allowance := Allowance,
-              push_queue_limit := QueueLimit, alt_svc := AltSvc} = Settings,
+              push_queue_limit := QueueLimit, alt_svc := AltSvc, socket := Socket} = Settings,
             {ok, open,
-             #data{target = Target, owner = Owner, owner_monitor = monitor(process, Owner),
-                   runtime_monitor = RuntimeMonitor, pool = Pool, no_reuse = NoReuse,
-                   start_options = #{inform_fun => InformFun, auto_decompress => Decompress},
-                   push_allowance = Allowance, push_queue_limit = QueueLimit,
-                   alt_svc = AltSvc}};
+             adopt(Socket,
+                   #data{target = Target, owner = Owner, owner_monitor = monitor(process, Owner),
+                         runtime_monitor = RuntimeMonitor, pool = Pool, no_reuse = NoReuse,
+                         start_options = #{inform_fun => InformFun, auto_decompress => Decompress},
+                         push_allowance = Allowance, push_queue_limit = QueueLimit,
+                         alt_svc = AltSvc})};
         {error, not_running} ->
             ignore;
         {error, Reason} ->
@@ -95,13 +106,42 @@ init(#{config := Config, owner := Owner} = Settings) ->
 code_change(_OldVsn, State, Data, _Extra) ->
     {ok, State, Data}.
 
+%% Goes on with an open connection: the engine with its socket or, if it cannot have that, over
+%% a pipe.
+adopt(undefined, Data) ->
+    Data;
+adopt({descriptor, Socket, Unread}, #data{target = Target} = Data) ->
+    Take = fun(Descriptor) ->
+                   now({connect, hansom_options:adopt(Target, adopted, {Descriptor, Unread}, undefined)})
+           end,
+    case hansom_adopt:take(Socket, Take) of
+        ok -> Data;
+        {error, _} ->
+            _ = now(close),
+            adopt({carry, gen_tcp, Socket, Unread}, Data)
+    end;
+adopt({carry, Module, Socket, Unread}, #data{target = #{transport := Transport} = Target} = Data) ->
+    Pipe = hansom_pipe:start(hansom_pipe:carry(Module, Socket, Unread)),
+    ok = now({connect, hansom_options:adopt(Target, carried, undefined, hansom_pipe:handle(Pipe))}),
+    Data#data{pipe = Pipe, tls = Transport =:= tls}.
+
+%% The engine has nothing to wait for here.
+now(Operation) ->
+    Ref = make_ref(),
+    case hansom_nif:call(self(), Ref, Operation) of
+        wait -> receive {Ref, Answer} -> Answer end;
+        Answer -> Answer
+    end.
+
 %% Whoever waits for the engine learns of the end from the engine.
-terminate(Reason, _State, _Data) ->
+terminate(Reason, _State, Data) ->
     Ref = make_ref(),
     case hansom_nif:shutdown(self(), Ref, Reason) of
         wait -> receive {Ref, _} -> ok after ?SHUTDOWN_TIMEOUT -> ok end;
         _ -> ok
     end,
+    #data{closing = Closing} = close_pipe(Data),
+    ok = hansom_pipe:end_within(?CLOSE_AT_END, Closing),
     relay_rest().
 
 %% The engine tells receivers of its end as it is stopped, but may not have come to this one.
@@ -156,9 +196,19 @@ handle_event({call, From}, {upgrade_to_ssl, SslOptions, Options}, _State,
             invalid_state(From)
     end;
 handle_event({call, From}, is_ready, _State, Data) ->
-    submit({probe, true}, {ready, From}, Data);
+    check(ready, From, Data);
 handle_event({call, From}, verify_socket, _State, Data) ->
-    submit({probe, false}, {verify, From}, Data);
+    check(verify, From, Data);
+handle_event({call, From}, {transport, Operation}, _State, Data) ->
+    ask_transport(From, Operation, Data);
+handle_event({call, From}, {opened, Number, Module, Socket}, _State, #data{pipe = Pipe} = Data) ->
+    case Pipe =/= undefined andalso hansom_pipe:number(Pipe) of
+        Number ->
+            {keep_state, Data#data{pipe = hansom_pipe:opened(Module, Socket, Pipe)},
+             [{reply, From, ok}]};
+        _ ->
+            {keep_state_and_data, [{reply, From, {error, closed}}]}
+    end;
 handle_event({call, From}, checkin_info, _State, Data) ->
     submit(reuse, {checkin_info, From}, Data);
 handle_event({call, From}, release_to_pool, _State, #data{checkin = undefined} = Data) ->
@@ -232,6 +282,36 @@ handle_event({timeout, {flow, Receiver}}, check, _State, Data) ->
 handle_event(state_timeout, grace, closed, _Data) ->
     {stop, normal};
 
+%% What moves the bytes
+
+handle_event(info, {'$pipe', Number, close}, _State, #data{pipe = Pipe} = Data) ->
+    case Pipe =/= undefined andalso hansom_pipe:number(Pipe) of
+        Number -> {keep_state, close_pipe(Data)};
+        _ -> keep_state_and_data
+    end;
+handle_event(info, {'$pipe', Number, kill}, _State, #data{closing = Closing}) ->
+    ok = hansom_pipe:end_within(0, [Pipe || Pipe <- Closing, hansom_pipe:number(Pipe) =:= Number]),
+    keep_state_and_data;
+handle_event(info, {'EXIT', Pid, _Reason}, _State, #data{pipe = Pipe, closing = Closing} = Data) ->
+    case [Closed || Closed <- Closing, hansom_pipe:has(Pid, Closed) =:= writer] of
+        [Closed] ->
+            closed_pipe(Closed, Data);
+        [] when Pipe =/= undefined ->
+            case hansom_pipe:has(Pid, Pipe) of
+                none ->
+                    keep_state_and_data;
+                Killed ->
+                    ok = hansom_nif:pipe_break(hansom_pipe:handle(Pipe)),
+                    NewData = close_pipe(Data),
+                    case Killed of
+                        writer -> closed_pipe(Pipe, NewData);
+                        reader -> {keep_state, NewData}
+                    end
+            end;
+        [] ->
+            keep_state_and_data
+    end;
+
 %% The end of others
 
 handle_event(info, {'DOWN', Monitor, process, _, _}, _State, #data{owner_monitor = Monitor}) ->
@@ -245,9 +325,11 @@ handle_event(info, {'DOWN', Monitor, process, _, _}, _State, #data{runtime_monit
 handle_event(info, {'DOWN', Ref, process, _, Reason}, State, #data{pending = Pending} = Data)
   when is_map_key(Ref, Pending) ->
     {Entry, Rest} = maps:take(Ref, Pending),
-    Prepared = case Reason of
-        {prepared, _} -> Reason;
-        _ -> {prepared, {error, {options, Reason}}}
+    Prepared = case {Reason, Entry} of
+        {{prepared, _}, _} -> Reason;
+        {_, {asked, _}} -> {prepared, {error, closed}};
+        {_, {checked, _, _}} -> {prepared, {error, closed}};
+        {_, _} -> {prepared, {error, {options, Reason}}}
     end,
     after_answer(State, answer(Ref, Prepared, Entry, Data#data{pending = Rest}));
 handle_event(info, Message, _State, #data{checkin = {RequestId, From}} = Data) ->
@@ -359,8 +441,10 @@ dialled({error, _} = Error, From, closed, Data) ->
     Grace = [{state_timeout, ?CLOSED_GRACE, grace} || Data#data.pool =/= undefined],
     {next_state, closed, Data, [{reply, From, Error} | Grace]}.
 
-%% TLS options may name files and encrypted keys, which take a while to read.
-prepare(#{transport := tls}, Prepare, Entry, #data{pending = Pending} = Data) ->
+%% TLS options may name files and encrypted keys, which take a while to read; modules have to be
+%% loaded.
+prepare(#{transport := Transport}, Prepare, Entry, #data{pending = Pending} = Data)
+  when Transport =:= tls; is_tuple(Transport) ->
     {_, Monitor} = spawn_monitor(?MODULE, exit_prepared, [Prepare]),
     Data#data{pending = Pending#{Monitor => Entry}};
 prepare(_Target, Prepare, Entry, #data{pending = Pending} = Data) ->
@@ -374,12 +458,86 @@ exit_prepared(Prepare) ->
 
 prepared({ok, Dial}, {prepare_dial, From, Origin}, Data) ->
     submit({connect, Dial}, {dial, From, Origin}, Data);
+prepared({ok, Dial, Job}, {prepare_dial, From, Origin}, Data) ->
+    {Handle, NewData} = open_pipe(Job, Data),
+    submit({connect, Dial#{carrier := Handle}}, {dial, From, Origin}, NewData);
 prepared({error, _} = Error, {prepare_dial, From, Origin}, Data) ->
     dialled(Error, From, Origin, Data);
-prepared({ok, Tls, ServerName}, {prepare_upgrade, From, PoolSsl}, Data) ->
+prepared({ok, {rustls, Tls}, ServerName}, {prepare_upgrade, From, PoolSsl}, Data) ->
     submit({upgrade, Tls, ServerName}, {upgrade, From, PoolSsl}, Data);
+prepared({ok, {erlang, Why, SslOptions}, _}, {prepare_upgrade, From, PoolSsl}, Data) ->
+    case engine_state() of
+        connected when Data#data.pipe =:= undefined ->
+            {Handle, NewData} = open_pipe(hansom_pipe:secure(SslOptions), Data),
+            submit({upgrade, Handle}, {upgrade, From, PoolSsl}, NewData);
+        connected ->
+            %% The socket is another module's.
+            {keep_state, Data, [{reply, From, {error, {options, {unsupported, Why}}}}]};
+        _ ->
+            {keep_state, Data, [{reply, From, {error, invalid_state}}]}
+    end;
 prepared({error, _} = Error, {prepare_upgrade, From, _PoolSsl}, Data) ->
-    {keep_state, Data, [{reply, From, Error}]}.
+    {keep_state, Data, [{reply, From, Error}]};
+prepared(Answer, {asked, From}, Data) ->
+    {keep_state, Data, [{reply, From, Answer}]};
+prepared({ok, _}, {checked, Question, From}, Data) ->
+    probe(Question, From, Data);
+prepared({error, _}, {checked, ready, From}, Data) ->
+    relayed(hansom_relay:close_and_reply(From, {ok, closed}), Data);
+prepared({error, _} = Error, {checked, verify, From}, Data) ->
+    relayed(hansom_relay:close_and_reply(From, Error), Data).
+
+%% Pipes
+
+open_pipe(Job, Data) ->
+    Pipe = hansom_pipe:start(Job),
+    NewData = close_pipe(Data),
+    {hansom_pipe:handle(Pipe), NewData#data{pipe = Pipe}}.
+
+%% Whether the socket of a `connected' connection is sound: of a transport of others it is as
+%% long as it can tell the peer's address.
+check(Question, From, #data{pipe = Pipe, pending = Pending} = Data) ->
+    case Pipe =/= undefined andalso engine_state() =:= connected andalso hansom_pipe:is_open(Pipe) of
+        true ->
+            Monitor = hansom_pipe:ask(peername, Pipe),
+            {keep_state, Data#data{pending = Pending#{Monitor => {checked, Question, From}}}};
+        false ->
+            probe(Question, From, Data)
+    end.
+
+probe(ready, From, Data) -> submit({probe, true}, {ready, From}, Data);
+probe(verify, From, Data) -> submit({probe, false}, {verify, From}, Data).
+
+ask_transport(From, close, Data) ->
+    case close_pipe(Data) of
+        #data{closing = []} = NewData -> {keep_state, NewData, [{reply, From, ok}]};
+        #data{close_waiters = Waiters} = NewData ->
+            {keep_state, NewData#data{close_waiters = [From | Waiters]}}
+    end;
+ask_transport(From, Operation, #data{pipe = Pipe, pending = Pending} = Data) ->
+    case Pipe =/= undefined andalso hansom_pipe:is_open(Pipe) of
+        true ->
+            Monitor = hansom_pipe:ask(Operation, Pipe),
+            {keep_state, Data#data{pending = Pending#{Monitor => {asked, From}}}};
+        false ->
+            {keep_state, Data, [{reply, From, {error, not_connected}}]}
+    end.
+
+%% The engine has no more use for the pipe.
+close_pipe(#data{pipe = undefined} = Data) ->
+    Data;
+close_pipe(#data{pipe = Pipe, closing = Closing} = Data) ->
+    ok = hansom_pipe:close(Pipe),
+    Data#data{pipe = undefined, closing = [Pipe | Closing]}.
+
+closed_pipe(Closed, #data{closing = Closing, close_waiters = Waiters} = Data) ->
+    case lists:delete(Closed, Closing) of
+        [] ->
+            {keep_state, Data#data{closing = [], close_waiters = []},
+             [{reply, From, ok} || From <- Waiters]};
+        Rest ->
+            {keep_state, Data#data{closing = Rest}}
+    end.
 
 %% Ownership
 
@@ -411,6 +569,8 @@ relayed({pending, Ref, Entry}, #data{pending = Pending} = Data) ->
     {keep_state, Data#data{pending = Pending#{Ref => Entry}}};
 relayed({reply, From, Answer}, Data) ->
     {keep_state, Data, [{reply, From, Answer}]};
+relayed({transport, From, Operation}, Data) ->
+    ask_transport(From, Operation, Data);
 relayed(none, Data) ->
     {keep_state, Data}.
 

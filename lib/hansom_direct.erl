@@ -21,11 +21,13 @@ call(Pid, Operation, Timeout, Gone) ->
         wait ->
             receive
                 {Ref, {'$down', Reason}} -> down(Reason, Gone, [Pid, Operation, Timeout]);
+                {Ref, '$transport'} -> relay(Pid, {transport, Operation}, Timeout, Gone);
                 {Ref, Answer} -> Answer
             after Timeout ->
                 expired(Pid, Ref, Gone, [Pid, Operation, Timeout])
             end;
         noproc -> relay(Pid, Operation, Timeout, Gone);
+        '$transport' -> relay(Pid, {transport, Operation}, Timeout, Gone);
         {'$down', Reason} -> down(Reason, Gone, [Pid, Operation, Timeout]);
         Answer -> Answer
     end.

@@ -8,18 +8,25 @@
          open/1, shutdown/3, state/1, protocol/1, info/1, stats/0,
          request/7, request_dirty/7, request_async/8, request_async_dirty/8,
          send_request_headers/7, send_request_headers_dirty/7, request_streaming/7, open_stream/6,
-         call/3, cast/2, cancel/3]).
--export_type([runtime/0, answer/0]).
+         call/3, cast/2, cancel/3,
+         pipe_new/3, pipe_opened/2, pipe_take/1, pipe_sent/2, pipe_received/2, pipe_break/1,
+         lend/1, lent/0, give_back/1, mozilla_roots/0]).
+-export_type([runtime/0, answer/0, pipe/0]).
 
 -nifs([runtime_start/1, runtime_stop/3,
        open/1, shutdown/3, state/1, protocol/1, info/1, stats/0,
        request/7, request_dirty/7, request_async/8, request_async_dirty/8,
        send_request_headers/7, send_request_headers_dirty/7, request_streaming/7, open_stream/6,
-       call/3, cast/2, cancel/3]).
+       call/3, cast/2, cancel/3,
+       pipe_new/3, pipe_opened/2, pipe_take/1, pipe_sent/2, pipe_received/2, pipe_break/1,
+       lend/1, lent/0, give_back/1, mozilla_roots/0]).
 -on_load(load/0).
 
 -opaque runtime() :: pos_integer().
 %% Names a runtime of this node.
+
+-opaque pipe() :: reference().
+%% The processes' end of a pipe; see `hansom_pipe'.
 
 -type answer() :: ok | done | undefined | list()
                 | {ok, binary()} | {ok, tuple()}
@@ -28,8 +35,9 @@
                 | {ok, Status :: non_neg_integer(), Headers :: [{binary(), binary()}],
                    Body :: binary()}
                 | {reuse, ShouldClose :: boolean(), Ready :: boolean()}
+                | '$transport'
                 | {error, term()} | {'$down', Reason :: term()}.
-%% What a call is answered with. It is returned when the engine has it at once. After `wait' it
+%% `'$transport'': only the transport that moves the bytes can answer. What a call is answered with. It is returned when the engine has it at once. After `wait' it
 %% comes as `{Ref, answer()}', or as `{Ref, {'$down', Reason}}' if the process ended first.
 
 -type delivery() :: {StreamTo :: pid(), Mode :: true | once, FollowRedirect :: boolean()}.
@@ -135,6 +143,46 @@ cast(_Pid, _Op) -> not_loaded().
 %% after `wait', nothing more is sent for it.
 -spec cancel(pid(), CancelRef :: reference(), Ref :: reference()) -> ok | wait | noproc.
 cancel(_Pid, _CancelRef, _Ref) -> not_loaded().
+
+%% A pipe of the calling process's connection. `Writer' and `Reader' are sent
+%% `{'$pipe', Number, read | write | socket}' when there is something to do, the connection's
+%% process `{'$pipe', Number, close}'.
+-spec pipe_new(Number :: pos_integer(), Writer :: pid(), Reader :: pid()) -> pipe().
+pipe_new(_Number, _Writer, _Reader) -> not_loaded().
+
+%% `Alpn' is empty if no protocol was agreed on.
+-spec pipe_opened(pipe(), {ok, Tls :: boolean(), Alpn :: binary()} | {error, term()}) -> ok.
+pipe_opened(_Pipe, _Result) -> not_loaded().
+
+%% What waits to be sent; pipe_sent/2 has to follow.
+-spec pipe_take(pipe()) -> binary() | empty.
+pipe_take(_Pipe) -> not_loaded().
+
+-spec pipe_sent(pipe(), ok | {ok, term()} | {error, term()}) -> ok.
+pipe_sent(_Pipe, _Result) -> not_loaded().
+
+%% What was fetched: not more than some 100 KiB. `{error, closed}' is the end.
+-spec pipe_received(pipe(), binary() | {error, term()}) -> ok.
+pipe_received(_Pipe, _Result) -> not_loaded().
+
+%% Nothing can be sent or received any more.
+-spec pipe_break(pipe()) -> ok.
+pipe_break(_Pipe) -> not_loaded().
+
+%% The socket the engine has put into a pipe. It stays the engine's.
+-spec lend(pipe()) -> {Descriptor :: integer(), inet | inet6 | local} | none.
+lend(_Pipe) -> not_loaded().
+
+-spec lent() -> [Descriptor :: integer()].
+lent() -> not_loaded().
+
+%% No port uses the descriptor any more.
+-spec give_back(Descriptor :: integer()) -> ok.
+give_back(_Descriptor) -> not_loaded().
+
+%% The roots the engine trusts by default, in DER.
+-spec mozilla_roots() -> [binary()].
+mozilla_roots() -> not_loaded().
 
 %% No spec: dialyzer would believe that none of the functions above ever returns.
 not_loaded() ->

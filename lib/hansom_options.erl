@@ -4,15 +4,16 @@
 %% by {@link dial/1} and {@link upgrade/3}.
 -module(hansom_options).
 
--export([start/2, dial/1, upgrade/3, transport/1]).
--export_type([settings/0, target/0, dial/0]).
+-export([start/2, dial/1, adopt/4, upgrade/3, transport/1]).
+-export_type([settings/0, target/0, dial/0, transport/0]).
 
--type transport() :: tcp | tls | unix | {unsupported, module()}.
+-type transport() :: tcp | tls | unix | {module, module()}.
+%% A module of others is called as it is.
 
 %% What the connection process keeps for dialling.
 -type target() :: #{host := string(), port := inet:port_number(), transport := transport(),
                     connect_timeout := timeout(), connect_options := list(),
-                    ssl_options := list(), h2c := boolean()}.
+                    ssl_options := list(), tls := hansom_tls_options:mode(), h2c := boolean()}.
 
 -type settings() :: #{target := target(),
                       owner := pid(), pool := pid() | undefined, no_reuse := boolean(),
@@ -21,11 +22,14 @@
                       push_allowance := pos_integer(),
                       push_queue_limit := pos_integer() | infinity,
                       alt_svc := module() | undefined,
+                      socket := undefined | hansom_adopt:prepared(),
                       config := map()}.
 
--type dial() :: #{transport := tcp | tls | unix, host := binary(), port := inet:port_number(),
+-type dial() :: #{transport := tcp | tls | unix | carried | carried_tls | adopted, host := binary(), port := inet:port_number(),
                   socket_options := [hansom_socket_options:option()],
                   tls := hansom_tls_options:tls() | undefined, server_name := binary(),
+                  carrier := hansom_nif:pipe() | undefined,
+                  descriptor := {integer(), Unread :: binary()} | undefined,
                   connect_timeout := timeout(), h2c := boolean()}.
 
 %% What only HTTP/2 has a use for.
@@ -49,8 +53,6 @@ start(Options, _Starter) ->
     {error, {options, Options}}.
 
 settings(Options) ->
-    undefined =:= maps:get(socket, Options, undefined)
-        orelse throw({bad_option, unsupported, socket}),
     Get = fun(Key) -> checked(Key, Options) end,
     Host = host(Get(host)),
     Port = Get(port),
@@ -77,11 +79,20 @@ settings(Options) ->
                http2 => maps:from_list([{Key, Get(Key)} || Key <- ?HTTP2])},
     #{target => #{host => Host, port => Port, transport => Transport,
                   connect_timeout => Get(connect_timeout), connect_options => ConnectOptions,
-                  ssl_options => Get(ssl_options), h2c => Get(h2c)},
+                  ssl_options => Get(ssl_options), tls => Get(tls), h2c => Get(h2c)},
+      socket => socket(Transport, maps:get(socket, Options, undefined)),
       owner => Get(owner), pool => Pool, no_reuse => NoReuse,
       inform_fun => Get(inform_fun), auto_decompress => Get(auto_decompress),
       push_allowance => PushAllowance, push_queue_limit => Get(push_queue_limit),
       alt_svc => AltSvc, config => Config}.
+
+socket(_Transport, undefined) ->
+    undefined;
+socket(Transport, Socket) ->
+    case hansom_adopt:prepare(Transport, Socket) of
+        {ok, Prepared} -> Prepared;
+        error -> throw({bad_option, socket, Socket})
+    end.
 
 checked(Key, Options) ->
     Value = case Options of
@@ -123,6 +134,7 @@ is_valid(inform_fun, Value) -> Value =:= undefined orelse is_function(Value, 3);
 is_valid(truncated_body, Value) -> Value =:= error orelse Value =:= ok;
 is_valid(Key, Value) when Key =:= h2c; Key =:= trailers; Key =:= drain_on_goaway ->
     is_boolean(Value);
+is_valid(tls, Value) -> hansom_tls_options:is_mode(Value);
 is_valid(max_streams, Value) -> Value =:= wait orelse Value =:= error;
 is_valid(stream_window, Value) ->
     is_integer(Value) andalso Value >= 0 andalso Value =< ?LARGEST_WINDOW;
@@ -167,7 +179,7 @@ is_host_char(Char) ->
 transport(Module) when Module =:= hackney_tcp; Module =:= gen_tcp; Module =:= tcp -> tcp;
 transport(Module) when Module =:= hackney_ssl; Module =:= ssl; Module =:= tls -> tls;
 transport(Module) when Module =:= hackney_local_tcp; Module =:= local; Module =:= unix -> unix;
-transport(Module) -> {unsupported, Module}.
+transport(Module) -> {module, Module}.
 
 host_header(Transport, Host, Port) ->
     Name = case hansom_tls_options:is_ipv6(Host) of
@@ -199,37 +211,73 @@ alt_svc() ->
         false -> undefined
     end.
 
-%% What the engine needs for dialling. May read files.
--spec dial(target()) -> {ok, dial()} | {error, term()}.
-dial(#{transport := {unsupported, Module}}) ->
-    {error, {unsupported_transport, Module}};
+%% What the engine needs for dialling and, where it cannot do all of it, what else is to be done.
+%% May read files and load modules.
+-spec dial(target()) -> {ok, dial()} | {ok, dial(), hansom_pipe:job()} | {error, term()}.
+dial(#{transport := {module, Module}, host := Host, port := Port, connect_options := ConnectOptions,
+       connect_timeout := Timeout} = Target) ->
+    case hansom_pipe:is_transport(Module) of
+        true ->
+            %% `protocols' is no option of a socket.
+            Options = proplists:delete(protocols, ConnectOptions),
+            {ok, to_carrier(Target, carried, undefined),
+             hansom_pipe:dial(Module, Host, Port, Options, Timeout)};
+        false ->
+            {error, {unsupported_transport, Module}}
+    end;
 dial(#{host := Host, port := Port, transport := Transport, connect_timeout := Timeout,
-       connect_options := ConnectOptions, ssl_options := SslOptions, h2c := H2c}) ->
+       connect_options := ConnectOptions, h2c := H2c} = Target) ->
     case hansom_socket_options:connect(ConnectOptions) of
         {ok, SocketOptions} ->
-            case tls(Transport, Host, SslOptions, ConnectOptions) of
-                {ok, Tls, ServerName} ->
-                    {ok, #{transport => Transport,
-                           host => unicode:characters_to_binary(Host),
-                           port => Port,
-                           socket_options => SocketOptions,
-                           tls => Tls,
-                           server_name => ServerName,
-                           connect_timeout => Timeout,
-                           h2c => H2c}};
-                {error, Reason} -> {error, Reason}
-            end;
+            Dial = #{transport => Transport,
+                     host => unicode:characters_to_binary(Host),
+                     port => Port,
+                     socket_options => SocketOptions,
+                     tls => undefined,
+                     server_name => unicode:characters_to_binary(Host),
+                     carrier => undefined,
+                     descriptor => undefined,
+                     connect_timeout => Timeout,
+                     h2c => H2c},
+            secured(Transport, Target, Dial);
         {error, Reason} -> {error, Reason}
     end.
 
-tls(tls, Host, SslOptions, ConnectOptions) ->
-    hansom_tls_options:client(Host, SslOptions, ConnectOptions, false);
-tls(_Transport, Host, _SslOptions, _ConnectOptions) ->
-    {ok, undefined, unicode:characters_to_binary(Host)}.
+secured(tls, #{host := Host, ssl_options := SslOptions, connect_options := ConnectOptions,
+               tls := Mode}, Dial) ->
+    case hansom_tls_options:client(Host, SslOptions, ConnectOptions, false, Mode) of
+        {ok, {rustls, Tls}, ServerName} ->
+            {ok, Dial#{tls := Tls, server_name := ServerName}};
+        {ok, {erlang, _Why, Options}, ServerName} ->
+            {ok, Dial#{transport := carried_tls, server_name := ServerName},
+             hansom_pipe:secure(Options)};
+        {error, Reason} -> {error, Reason}
+    end;
+secured(_Transport, _Target, Dial) ->
+    {ok, Dial}.
 
-%% What the engine needs for starting TLS on an open connection. May read files.
+%% What the engine needs for going on with an open connection.
+-spec adopt(target(), adopted, {integer(), binary()}, undefined) -> dial();
+           (target(), carried, undefined, hansom_nif:pipe()) -> dial().
+adopt(Target, adopted, Descriptor, undefined) ->
+    Dial = to_carrier(Target, adopted, undefined),
+    Dial#{descriptor := Descriptor, h2c := false};
+adopt(Target, carried, undefined, Carrier) ->
+    Dial = to_carrier(Target, carried, Carrier),
+    Dial#{h2c := false}.
+
+to_carrier(#{host := Host, port := Port, connect_timeout := Timeout, h2c := H2c}, Transport, Carrier) ->
+    #{transport => Transport, host => unicode:characters_to_binary(Host), port => Port,
+      socket_options => [], tls => undefined, server_name => unicode:characters_to_binary(Host),
+      carrier => Carrier, descriptor => undefined, connect_timeout => Timeout, h2c => H2c}.
+
+%% What is needed for starting TLS on an open connection. May read files.
 -spec upgrade(target(), term(), map()) ->
-    {ok, hansom_tls_options:tls(), ServerName :: binary()} | {error, term()}.
-upgrade(#{host := Host, connect_options := ConnectOptions}, SslOptions, Options) ->
+    {ok, hansom_tls_options:by(), ServerName :: binary()} | {error, term()}.
+upgrade(#{host := Host, connect_options := ConnectOptions, tls := Default}, SslOptions, Options) ->
     Final = maps:get(final, Options, false) =:= true,
-    hansom_tls_options:client(Host, SslOptions, ConnectOptions, Final).
+    Mode = maps:get(tls, Options, Default),
+    case hansom_tls_options:is_mode(Mode) of
+        true -> hansom_tls_options:client(Host, SslOptions, ConnectOptions, Final, Mode);
+        false -> {error, {options, {tls, Mode}}}
+    end.

@@ -18,12 +18,15 @@
                  | {response, gen_statem:from(), inform_fun()}
                  | {produce, gen_statem:from(), producer()}
                  | {failed, gen_statem:from(), Error :: term()}
+                 %% What a transport of others may have to be asked.
+                 | {ask, gen_statem:from(), Operation :: term()}
                  | forget.
 
 %% The start options that act on requests sent in pieces.
 -type start_options() :: #{inform_fun := inform_fun(), auto_decompress := boolean()}.
 
--type result() :: {pending, reference(), entry()} | {reply, gen_statem:from(), term()} | none.
+-type result() :: {pending, reference(), entry()} | {reply, gen_statem:from(), term()}
+                | {transport, gen_statem:from(), Operation :: term()} | none.
 
 %% Makes the call a message stands for; `unknown' is no call of the engine.
 -spec call(term(), gen_statem:from(), start_options()) -> result() | unknown.
@@ -114,14 +117,16 @@ call({stream_send, StreamId, Data, End}, From, _Start) when is_integer(StreamId)
         Error -> {reply, From, Error}
     end;
 call({setopts, Options} = Operation, From, _Start) when is_list(Options) ->
-    operation(Operation, {reply, From});
+    operation(Operation, {ask, From, Operation});
 call({recv, Length, Timeout} = Operation, From, _Start)
   when is_integer(Length), Length >= 0, (Timeout =:= infinity orelse is_integer(Timeout)) ->
     operation(Operation, {reply, From});
 call(Operation, From, _Start)
+  when Operation =:= peername; Operation =:= sockname; Operation =:= peercert; Operation =:= close ->
+    for_caller(Operation, From, {ask, From, Operation});
+call(Operation, From, _Start)
   when Operation =:= body; Operation =:= stream_body; Operation =:= finish_send_body;
-       Operation =:= stop_async; Operation =:= peername; Operation =:= sockname;
-       Operation =:= peercert; Operation =:= close; Operation =:= response_headers ->
+       Operation =:= stop_async; Operation =:= response_headers ->
     for_caller(Operation, From, {reply, From});
 call(_Message, _From, _Start) ->
     unknown.
@@ -205,6 +210,8 @@ answer(Ref, {'$inform', Status, Reason, Headers}, {Kind, _From, InformFun} = Ent
   when Kind =:= inform; Kind =:= response ->
     inform(InformFun, Status, Reason, Headers),
     {pending, Ref, Entry};
+answer(_Ref, '$transport', {ask, From, Operation}) -> {transport, From, Operation};
+answer(_Ref, Answer, {ask, From, _Operation}) -> {reply, From, Answer};
 answer(_Ref, Answer, {reply, From}) -> {reply, From, Answer};
 answer(_Ref, Answer, {inform, From, _InformFun}) -> {reply, From, Answer};
 answer(_Ref, ok, {async, From, _StreamTo}) -> {reply, From, {ok, self()}};

@@ -18,4 +18,8 @@ init([]) ->
                     start => {hansom_conn_sup, start_link, []},
                     shutdown => infinity,
                     type => supervisor},
-    {ok, {#{strategy => rest_for_one, intensity => 5, period => 10}, [Runtime, Connections]}}.
+    %% Last, so that its end is not that of connections.
+    Descriptors = #{id => hansom_descriptors,
+                    start => {hansom_descriptors, start_link, []}},
+    {ok, {#{strategy => rest_for_one, intensity => 5, period => 10},
+          [Runtime, Connections, Descriptors]}}.

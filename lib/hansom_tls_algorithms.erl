@@ -7,6 +7,11 @@
 
 -export([versions/1, cipher_suites/1, groups/1, signature_schemes/1]).
 
+%% What the engine has; it leaves out the rest.
+-define(GROUPS, [16#11EC, 16#11EB, 16#0201, 29, 23, 24]).
+-define(SCHEMES, [16#0401, 16#0501, 16#0601, 16#0403, 16#0503, 16#0603, 16#0804, 16#0805, 16#0806,
+                  16#0807]).
+
 -spec versions(map()) -> ['tlsv1.3' | 'tlsv1.2'].
 versions(#{versions := Versions}) when is_list(Versions) ->
     Old = ['tlsv1.1', tlsv1, sslv3],
@@ -70,7 +75,9 @@ groups(#{eccs := Groups}) when Groups =/= undefined -> groups(eccs, Groups);
 groups(_Map) -> default.
 
 groups(Key, Groups) when is_list(Groups) ->
-    some(Key, [group(Key, Group) || Group <- Groups]);
+    Numbers = [group(Key, Group) || Group <- Groups],
+    _ = some(Key, [Number || Number <- Numbers, lists:member(Number, ?GROUPS)]),
+    Numbers;
 groups(Key, Groups) ->
     throw({refused, {Key, Groups}}).
 
@@ -107,7 +114,9 @@ group(Key, Other) -> throw({refused, {Key, Other}}).
 
 -spec signature_schemes(map()) -> default | [0..65535].
 signature_schemes(#{signature_algs := Schemes}) when is_list(Schemes) ->
-    some(signature_algs, [scheme(Scheme) || Scheme <- Schemes]);
+    Numbers = [scheme(Scheme) || Scheme <- Schemes],
+    _ = some(signature_algs, [Number || Number <- Numbers, lists:member(Number, ?SCHEMES)]),
+    Numbers;
 signature_schemes(#{signature_algs := Other}) when Other =/= undefined ->
     throw({refused, {signature_algs, Other}});
 signature_schemes(_Map) ->

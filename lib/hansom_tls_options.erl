@@ -1,12 +1,25 @@
 %% @private The client options of Erlang's `ssl' as the engine's TLS settings.
 %%
 %% Every option is mapped, ignored because ignoring it changes nothing the peer or the user
-%% can rely on, or refused by name. Nothing that checks a certificate is ever ignored. Errors
-%% carry names and file names, never values that may be secrets.
+%% can rely on, left to Erlang's `ssl' (see `hansom_tls_erlang'), or refused by name. Nothing that
+%% checks a certificate is ever ignored. Errors carry names and file names, never values that may
+%% be secrets.
+%%
+%% Who speaks TLS is decided here, before anything is dialled, and by the options alone: what a
+%% server shows never changes it.
 -module(hansom_tls_options).
 
--export([client/4, is_ipv6/1, without_brackets/1]).
--export_type([tls/0]).
+-export([client/5, is_mode/1, is_ipv6/1, without_brackets/1]).
+-export_type([tls/0, mode/0, by/0, trust/0]).
+
+-type mode() :: auto | rustls | erlang.
+
+-type by() :: {rustls, tls()} | {erlang, Why :: atom(), Options :: list()}.
+%% `Why' names the option that only Erlang's `ssl' can honour, or is `tls'.
+
+-type trust() :: #{verify := boolean(), roots := mozilla | system | {der, [binary()]},
+                   sni := boolean(), server_name := string(), alpn := [binary()]}.
+%% What does not depend on who speaks TLS.
 
 -type tls() :: #{verify := boolean(),
                  roots := mozilla | system | {der, [binary()]},
@@ -21,34 +34,61 @@
                  resumption := boolean(),
                  key_log := boolean()}.
 
+-spec is_mode(term()) -> boolean().
+is_mode(Mode) -> Mode =:= auto orelse Mode =:= rustls orelse Mode =:= erlang.
+
 %% The settings for a server, and the name its certificate must be for. `Final' means that
 %% the list is complete: `insecure' and `protocols' in it count for nothing, and its ALPN list
-%% is offered as it is.
--spec client(string(), term(), list(), Final :: boolean()) ->
-    {ok, tls(), ServerName :: binary()} | {error, {options, term()}}.
-client(Host, Options, ConnectOptions, Final) ->
+%% is offered as it is. `Mode' is overridden by the option `tls' in the list.
+-spec client(string(), term(), list(), Final :: boolean(), mode()) ->
+    {ok, by(), ServerName :: binary()} | {error, {options, term()}}.
+client(Host, Options, ConnectOptions, Final, Default) ->
     try
         Map = to_map(Options, Final),
-        maps:foreach(fun known/2, Map),
-        {Sni, ServerName} = server_name(Host, Map),
-        check_functions(Map, ServerName),
-        Insecure = (not Final) andalso maps:get(insecure, Map, false) =:= true,
-        Tls = #{verify => verify(Map, Insecure),
-                roots => roots(Map, Final),
-                identity => hansom_tls_identity:identities(Map),
-                versions => hansom_tls_algorithms:versions(Map),
-                cipher_suites => hansom_tls_algorithms:cipher_suites(Map),
-                groups => hansom_tls_algorithms:groups(Map),
-                signature_schemes => hansom_tls_algorithms:signature_schemes(Map),
-                sni => Sni,
-                alpn => alpn(Map, ConnectOptions, Final),
-                depth => depth(Map),
-                resumption => resumption(Map),
-                key_log => boolean(keep_secrets, Map, false)},
-        {ok, Tls, unicode:characters_to_binary(ServerName)}
+        Mode = maps:get(tls, Map, Default),
+        is_mode(Mode) orelse throw({refused, {tls, Mode}}),
+        Trust = #{server_name := ServerName} = trust(Host, Map, ConnectOptions, Final),
+        {ok, by(Mode, Map, Trust), unicode:characters_to_binary(ServerName)}
     catch
         throw:{refused, Reason} -> {error, {options, Reason}}
     end.
+
+by(rustls, Map, Trust) ->
+    {rustls, rustls(Map, Trust)};
+by(erlang, Map, Trust) ->
+    {erlang, tls, hansom_tls_erlang:options(Map, Trust)};
+by(auto, Map, Trust) ->
+    try {rustls, rustls(Map, Trust)}
+    catch
+        throw:{refused, {unsupported, Why}} = Refusal ->
+            case hansom_tls_erlang:honours(Why, Map) of
+                true -> {erlang, Why, hansom_tls_erlang:options(Map, Trust)};
+                false -> throw(Refusal)
+            end
+    end.
+
+trust(Host, Map, ConnectOptions, Final) ->
+    {Sni, ServerName} = server_name(Host, Map),
+    Insecure = (not Final) andalso maps:get(insecure, Map, false) =:= true,
+    #{verify => verify(Map, Insecure), roots => roots(Map, Final), sni => Sni,
+      server_name => ServerName, alpn => alpn(Map, ConnectOptions, Final)}.
+
+rustls(Map, #{verify := Verify, roots := Roots, sni := Sni, server_name := ServerName,
+              alpn := Alpn}) ->
+    maps:foreach(fun known/2, Map),
+    check_functions(Map, ServerName),
+    #{verify => Verify,
+      roots => Roots,
+      identity => hansom_tls_identity:identities(Map),
+      versions => hansom_tls_algorithms:versions(Map),
+      cipher_suites => hansom_tls_algorithms:cipher_suites(Map),
+      groups => hansom_tls_algorithms:groups(Map),
+      signature_schemes => hansom_tls_algorithms:signature_schemes(Map),
+      sni => Sni,
+      alpn => Alpn,
+      depth => depth(Map),
+      resumption => resumption(Map),
+      key_log => boolean(keep_secrets, Map, false)}.
 
 %% The last of several values counts, as in hackney; in a final list the first, as in `ssl'.
 to_map(Options, Final) when is_list(Options) ->
@@ -81,7 +121,8 @@ class(Key) when Key =:= verify; Key =:= cacerts; Key =:= cacertfile; Key =:= cer
                 Key =:= versions; Key =:= ciphers; Key =:= supported_groups; Key =:= eccs;
                 Key =:= signature_algs; Key =:= session_tickets; Key =:= reuse_sessions;
                 Key =:= depth; Key =:= verify_fun; Key =:= partial_chain;
-                Key =:= customize_hostname_check; Key =:= keep_secrets; Key =:= insecure ->
+                Key =:= customize_hostname_check; Key =:= keep_secrets; Key =:= insecure;
+                Key =:= tls ->
     mapped;
 class(Key) when Key =:= protocols; Key =:= log_level; Key =:= log_alert; Key =:= hibernate_after;
                 Key =:= receiver_spawn_opts; Key =:= sender_spawn_opts; Key =:= mode;

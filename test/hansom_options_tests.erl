@@ -37,7 +37,7 @@ start_test_() ->
       [?_assertMatch({error, {{badkey, host}, [_ | _]}}, start(#{port => 80})),
        ?_assertEqual({error, {options, []}}, start([])),
        ?_assertMatch({ok, _}, start(#{host => "h", {any, key} => 1, no_such => 2})),
-       ?_assertEqual({error, {options, {unsupported, socket}}}, start(#{host => "h", socket => self()})),
+       ?_assertEqual({error, {options, {socket, self()}}}, start(#{host => "h", socket => self()})),
        ?_assertMatch({ok, #{owner := Owner, pool := undefined}} when Owner =:= self(),
                      start(#{host => "h"}))]).
 
@@ -232,11 +232,12 @@ tls_refused_test_() ->
             {customize_hostname_check, [{match_fun, fun(_, _) -> true end}]},
             {versions, ['tlsv1.1', tlsv1]}, {ciphers, ["AES128-SHA"]}],
     in_application(
-      [{atom_to_list(Key), ?_assertEqual({error, {options, {unsupported, Key}}}, tls([{Key, Value}]))}
+      [{atom_to_list(Key), ?_assertEqual({error, {options, {unsupported, Key}}}, tls([{Key, Value}, {tls, rustls}]))}
        || {Key, Value} <- Rows]
       %% Not even where nothing is verified: a function may pin certificates.
       ++ [?_assertEqual({error, {options, {unsupported, verify_fun}}},
-                        tls([{verify, verify_none}, {verify_fun, {fun(_, _, S) -> {valid, S} end, []}}]))]).
+                        tls([{verify, verify_none}, {verify_fun, {fun(_, _, S) -> {valid, S} end, []}},
+                             {tls, rustls}]))]).
 
 tls_malformed_test_() ->
     Rows = [{{verify, maybe}, {verify, maybe}}, {{versions, ['tlsv9']}, {versions, 'tlsv9'}},
@@ -266,7 +267,7 @@ known_functions_test_() ->
        ?_assertMatch(#{verify := true}, tls([{partial_chain, fun hackney_ssl:partial_chain/1}])),
        %% Two names to check are one too many.
        ?_assertEqual({error, {options, {unsupported, verify_fun}}},
-                     tls([{verify_fun, {Verify, [{check_hostname, "other.example"}]}}])),
+                     tls([{verify_fun, {Verify, [{check_hostname, "other.example"}]}}, {tls, rustls}])),
        ?_assertMatch(#{verify := true},
                      tls([{verify_fun, {Verify, [{check_hostname, "other.example"}]}},
                           {server_name_indication, "other.example"}]))]).
@@ -292,11 +293,11 @@ final_upgrade_test_() ->
               end,
     Alpn = {alpn_advertised_protocols, [<<"h2">>, <<"http/1.1">>]},
     in_application(
-      [?_assertMatch({ok, #{verify := false}, <<"h.example">>}, Upgrade([{insecure, true}], false)),
-       ?_assertMatch({ok, #{verify := true}, _}, Upgrade([{insecure, true}], true)),
-       ?_assertMatch({ok, #{alpn := [<<"h2">>, <<"http/1.1">>]}, <<"s.example">>},
+      [?_assertMatch({ok, {rustls, #{verify := false}}, <<"h.example">>}, Upgrade([{insecure, true}], false)),
+       ?_assertMatch({ok, {rustls, #{verify := true}}, _}, Upgrade([{insecure, true}], true)),
+       ?_assertMatch({ok, {rustls, #{alpn := [<<"h2">>, <<"http/1.1">>]}}, <<"s.example">>},
                      Upgrade([Alpn, {server_name_indication, "s.example"}, {verify, verify_peer}], true)),
-       ?_assertMatch({ok, #{verify := true}, _},
+       ?_assertMatch({ok, {rustls, #{verify := true}}, _},
                      Upgrade([{verify, verify_peer}, {verify, verify_none}], true))]).
 
 %% Certificates and keys
@@ -350,6 +351,6 @@ identities(Folder) ->
     ?assertEqual({error, {options, {certfile, Certs, no_private_key}}}, tls([{certfile, Certs}])),
     ?assertEqual({error, {options, {cacertfile, Secret, no_certificate}}}, tls([{cacertfile, Secret}])),
     ?assertEqual({error, {options, {unsupported, key}}},
-                 tls([{cert, Cert}, {key, #{algorithm => rsa, engine => e, key_id => 1}}])),
+                 tls([{cert, Cert}, {key, #{algorithm => rsa, engine => e, key_id => 1}}, {tls, rustls}])),
     ?assertEqual({error, {options, {unsupported, key}}},
                  tls([{cert, Cert}, {key, {'DSAPrivateKey', <<>>}}])).

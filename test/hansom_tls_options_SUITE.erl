@@ -201,13 +201,13 @@ tls_01_offered_schemes(Config) ->
 %% Clauses: TLS-1, TLS-12
 tls_01_algorithms_the_engine_lacks(Config) ->
     [?assertEqual({Option, {error, {options, {unsupported, element(1, Option)}}}},
-                  {Option, connect(port(Config), [Option | trust(Config)])})
+                  {Option, connect(port(Config), [Option, {tls, rustls} | trust(Config)])})
      || Option <- [{versions, ['tlsv1.1']}, {versions, [tlsv1, 'tlsv1.1']}, {versions, []},
                    {ciphers, ["AES128-SHA"]}, {ciphers, "RC4-SHA:AES256-SHA"}, {supported_groups, []},
                    {supported_groups, [x448, ffdhe2048]}, {signature_algs, []},
                    {signature_algs, [{sha, rsa}, rsa_pkcs1_sha1]}]],
     ?assertEqual({error, {options, {unsupported, ciphers}}},
-                 connect(port(Config), [{versions, ['tlsv1.3']}, {ciphers, ["ECDHE-RSA-AES128-GCM-SHA256"]}])).
+                 connect(port(Config), [{versions, ['tlsv1.3']}, {ciphers, ["ECDHE-RSA-AES128-GCM-SHA256"]}, {tls, rustls}])).
 
 %% The name told, and the name verified
 
@@ -268,7 +268,7 @@ tls_09_name_verified(Config) ->
 %% Clauses: TLS-8
 tls_08_hostname_check(Config) ->
     Known = public_key:pkix_verify_hostname_match_fun(https),
-    Check = fun(Value) -> connect(port(Config), [{customize_hostname_check, Value} | trust(Config)]) end,
+    Check = fun(Value) -> connect(port(Config), [{customize_hostname_check, Value}, {tls, rustls} | trust(Config)]) end,
     ?assertEqual(ok, Check([{match_fun, Known}])),
     ?assertEqual(ok, Check([])),
     [?assertEqual({error, {options, {unsupported, customize_hostname_check}}}, Check(Value))
@@ -286,7 +286,7 @@ tls_06_partial_chain(Config) ->
     Known = fun hackney_ssl:partial_chain/1,
     ?assertEqual(ok, connect(port(Config), [{partial_chain, Known} | trust(Config)])),
     ?assertEqual({error, {options, {unsupported, partial_chain}}},
-                 connect(port(Config), [{partial_chain, fun(_) -> unknown_ca end} | trust(Config)])),
+                 connect(port(Config), [{partial_chain, fun(_) -> unknown_ca end}, {tls, rustls} | trust(Config)])),
     ?assertMatch({error, {tls_alert, {unknown_ca, _}}}, connect(port(Config), [{partial_chain, Known}])),
     %% Its effect: an intermediate authority among the roots is enough.
     [Intermediate | _] = der("intermediate-ca", Config),
@@ -296,7 +296,7 @@ tls_06_partial_chain(Config) ->
 %% Clauses: TLS-7
 tls_07_verify_fun(Config) ->
     Known = fun ssl_verify_hostname:verify_fun/3,
-    Check = fun(Value) -> connect(port(Config), [{verify_fun, Value} | trust(Config)]) end,
+    Check = fun(Value) -> connect(port(Config), [{verify_fun, Value}, {tls, rustls} | trust(Config)]) end,
     [?assertEqual(ok, Check({Known, State})) || State <- [[{check_hostname, "localhost"}], []]],
     [?assertEqual({error, {options, {unsupported, verify_fun}}}, Check(Value))
      || Value <- [{fun(_, _, State) -> {valid, State} end, []}, {Known, [{check_hostname, "elsewhere.example"}]},
@@ -382,12 +382,12 @@ tls_01_refused_by_name(_) ->
                {customize_hostname_check, [{match_fun, fun(_, _) -> true end}]},
                {dh, <<1>>}, {dhfile, "dh.pem"}, {fallback, true}, {erl_dist, true}, {no_such_option, 1}],
     [[?assertEqual({Option, {error, {options, {unsupported, element(1, Option)}}}},
-                   {Option, connect(hansom_script:port(Server), [Option | More])})
+                   {Option, connect(hansom_script:port(Server), [Option, {tls, rustls} | More])})
       %% Not verifying is no reason: the option may pin a certificate.
       || More <- [[], [{verify, verify_none}], [{insecure, true}]]] || Option <- Options],
     Engine = #{algorithm => rsa, engine => engine, key_id => "1"},
     ?assertEqual({error, {options, {unsupported, key}}},
-                 connect(hansom_script:port(Server), [{cert, <<"der">>}, {key, Engine}])),
+                 connect(hansom_script:port(Server), [{cert, <<"der">>}, {key, Engine}, {tls, rustls}])),
     %% None of them got as far as the server.
     ?assertEqual(0, hansom_script:connections(Server)).
 

@@ -161,7 +161,10 @@ low_10_failed_upgrade(Config) ->
 %% Clauses: LOW-10, TLS-12
 low_10_options_refused_before_the_handshake(Config) ->
     Pid = plain(port(Config), #{}),
-    ?assertEqual({error, {options, {unsupported, crl_check}}}, ?CONN:upgrade_to_ssl(Pid, [{crl_check, true}])),
+    Refused = {error, {options, {unsupported, crl_check}}},
+    ?assertEqual(Refused, ?CONN:upgrade_to_ssl(Pid, [{crl_check, true}], #{tls => rustls})),
+    ?assertEqual(Refused, ?CONN:upgrade_to_ssl(Pid, [{crl_check, true}, {tls, rustls}])),
+    ?assertEqual({error, {options, {tls, openssl}}}, ?CONN:upgrade_to_ssl(Pid, [], #{tls => openssl})),
     ?assertEqual(connected, state(Pid)),
     ?assertEqual(ok, ?CONN:upgrade_to_ssl(Pid, trust(Config))).
 

@@ -6,7 +6,7 @@ use std::time::Duration;
 use crate::config::Dial;
 use crate::headers::HeaderList;
 use crate::host::Host;
-use crate::transport::{SocketOption, TlsClient};
+use crate::transport::{Carrier, SocketOption, TlsClient};
 
 /// What a connection is asked to do. A command with a `caller` is answered exactly once.
 pub enum Command<H: Host> {
@@ -25,6 +25,13 @@ pub enum Command<H: Host> {
         tls: Arc<TlsClient>,
         /// The name or address the certificate must be for.
         server_name: String,
+    },
+    /// Let the embedder start TLS on the open connection.
+    UpgradeCarried {
+        /// Who waits.
+        caller: H::Caller,
+        /// Who takes the socket over.
+        carrier: Carrier,
     },
     /// Send a request and answer its status and header fields.
     Request {
@@ -272,6 +279,7 @@ macro_rules! caller_of {
         match $command {
             Command::Connect { caller, .. }
             | Command::Upgrade { caller, .. }
+            | Command::UpgradeCarried { caller, .. }
             | Command::Request { caller, .. }
             | Command::RequestAsync { caller, .. }
             | Command::RequestStreaming { caller, .. }

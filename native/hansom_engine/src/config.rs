@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::command::SendTimeout;
-use crate::transport::{SocketOption, TlsClient};
+use crate::transport::{Carrier, Descriptor, SocketOption, TlsClient};
 
 /// What to dial. Durations that are `None` are infinite.
 #[derive(Clone)]
@@ -21,6 +21,10 @@ pub struct Dial {
     pub tls: Option<Arc<TlsClient>>,
     /// The name or address the certificate must be for.
     pub server_name: String,
+    /// Who moves the bytes, when `transport` asks for it.
+    pub carrier: Option<Carrier>,
+    /// The socket, when `transport` asks for it.
+    pub descriptor: Option<Descriptor>,
     /// From name look-up to the end of the TLS handshake. Default 8 s. The first exchange of
     /// HTTP/2 settings may take as long again.
     pub connect_timeout: Option<Duration>,
@@ -169,6 +173,12 @@ pub enum TransportKind {
     Tls,
     /// A Unix domain socket.
     Unix,
+    /// The embedder, which makes the connection itself: [`Dial::carrier`].
+    Carried,
+    /// TLS of the embedder's, over TCP that is dialled here: [`Dial::carrier`].
+    CarriedTls,
+    /// A socket that is open already: [`Dial::descriptor`].
+    Adopted,
 }
 
 /// Limits on what a peer may send.
@@ -219,6 +229,8 @@ impl Dial {
             port,
             socket_options: Vec::new(),
             tls: None,
+            carrier: None,
+            descriptor: None,
             connect_timeout: Some(Duration::from_secs(8)),
             h2c: false,
             quic: QuicDial::Never,

@@ -14,8 +14,8 @@ use std::time::Duration;
 use crate::config::{Dial, Http3Config, QuicDial, TransportKind};
 use crate::error::Error;
 use crate::transport::{
-    Family, Link, Quic, SocketOption, TlsClient, TlsOptions, binding, connect_tcp, connect_unix,
-    posix, quic, tls,
+    Carrier, Family, Link, Quic, SocketOption, TlsClient, TlsOptions, binding, connect_tcp,
+    connect_unix, posix, quic, tls,
 };
 
 /// The longest QUIC is alone before TCP joins. Should the first packet get lost, the second one,
@@ -65,8 +65,37 @@ pub async fn upgrade(
     tls::handshake(link, client, server_name).await
 }
 
+/// Has the embedder speak TLS on an open link. Takes as long as it does: the caller bounds it. A
+/// link already encrypted is returned as it is.
+///
+/// # Errors
+/// What the embedder says, or `eopnotsupp` for a link whose socket is not ours to give away. The
+/// link is gone then.
+pub async fn upgrade_carried(link: Link, carrier: &Carrier) -> Result<Link, Error> {
+    match link.into_socket() {
+        Ok(socket) if socket.is_carried() => Err(Error::Posix("eopnotsupp")),
+        Ok(socket) => carrier.open(Some(socket)).await.map(Link::carried),
+        Err(encrypted) => Ok(encrypted),
+    }
+}
+
 async fn open(target: &Dial, http3: &Http3Config) -> Result<Reached, Error> {
+    let missing =
+        |name: &'static str| Error::Option { name: name.into(), reason: "missing".into() };
     match target.transport {
+        TransportKind::Carried => {
+            let carrier = target.carrier.as_ref().ok_or_else(|| missing("carrier"))?;
+            carrier.open(None).await.map(Link::carried).map(Reached::Link)
+        }
+        TransportKind::CarriedTls => {
+            let carrier = target.carrier.as_ref().ok_or_else(|| missing("carrier"))?;
+            let link = open_tcp(resolve(target).await?, &target.socket_options).await?;
+            upgrade_carried(link, carrier).await.map(Reached::Link)
+        }
+        TransportKind::Adopted => {
+            let descriptor = target.descriptor.as_ref().ok_or_else(|| missing("descriptor"))?;
+            descriptor.open().map(Reached::Link)
+        }
         TransportKind::Unix => open_unix(target).await.map(Reached::Link),
         TransportKind::Tcp => {
             let found = resolve(target).await?;

@@ -2,6 +2,7 @@
 
 use std::borrow::Cow;
 use std::io;
+use std::sync::Arc;
 
 /// Why a command failed. Each variant is one documented term above the engine.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -57,6 +58,8 @@ pub enum Error {
         /// For humans. Empty if the value is sound but nothing it asks for is supported.
         reason: Cow<'static, str>,
     },
+    /// What the embedder's own transport failed with, in the embedder's own encoding.
+    Foreign(Arc<[u8]>),
     /// Memory was refused.
     OutOfMemory,
     /// The stream was reset, by either side: `{stream_error, Code}` (RFC 9113, section 5.4.2).

@@ -53,6 +53,8 @@ pub enum Answer<H: Host> {
         /// Its identifier.
         id: u64,
     },
+    /// The embedder moves the bytes of this connection: only its transport can answer.
+    AskTransport,
     /// It failed.
     Error(Error),
 }

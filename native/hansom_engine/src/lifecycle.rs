@@ -20,7 +20,7 @@ use crate::port::Port;
 use crate::protocol::{self, Established, Protocol, Terms};
 use crate::status::Status;
 use crate::timer::Timer;
-use crate::transport::TlsClient;
+use crate::transport::{Carrier, TlsClient};
 
 type Establishing = Pin<Box<dyn Future<Output = Result<Established, Error>> + Send>>;
 
@@ -64,6 +64,12 @@ enum Phase<H: Host> {
         /// Last messages for those who were to get more, not yet delivered.
         untold: Vec<(H::Receiver, Message<H>)>,
     },
+}
+
+/// Who speaks TLS after an upgrade.
+enum Handshake {
+    Own(Arc<TlsClient>, String),
+    Carried(Carrier),
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -131,8 +137,13 @@ impl<H: Host> Core<H> {
         match command {
             Command::Shutdown => self.end(true, Vec::new(), status),
             Command::Close { caller } => {
+                let carried = match &self.phase {
+                    Phase::Open(protocol) => protocol.is_carried(),
+                    _ => false,
+                };
                 self.close(&caller, sink, status);
-                sink.reply(caller, Answer::Ok);
+                // The embedder may still be about to close.
+                sink.reply(caller, if carried { Answer::AskTransport } else { Answer::Ok });
             }
             Command::Cancel { caller, target } => {
                 self.forget(&target);
@@ -152,7 +163,10 @@ impl<H: Host> Core<H> {
             }
             Command::Connect { caller, dial } => self.connect(caller, dial, sink, status),
             Command::Upgrade { caller, tls, server_name } => {
-                self.upgrade(caller, tls, server_name, sink, status);
+                self.upgrade(caller, Handshake::Own(tls, server_name), sink, status);
+            }
+            Command::UpgradeCarried { caller, carrier } => {
+                self.upgrade(caller, Handshake::Carried(carrier), sink, status);
             }
             command => self.ask(command, cx, sink, status),
         }
@@ -276,8 +290,7 @@ impl<H: Host> Core<H> {
     fn upgrade(
         &mut self,
         caller: H::Caller,
-        tls: Arc<TlsClient>,
-        server_name: String,
+        tls: Handshake,
         sink: &mut dyn Sink<H>,
         status: &Status,
     ) {
@@ -296,7 +309,12 @@ impl<H: Host> Core<H> {
         let limit = self.connect_timeout;
         let terms = self.terms(false);
         let handshake = async move {
-            let handshake = connect::upgrade(link, &tls, &server_name);
+            let handshake = async {
+                match &tls {
+                    Handshake::Own(tls, name) => connect::upgrade(link, tls, name).await,
+                    Handshake::Carried(carrier) => connect::upgrade_carried(link, carrier).await,
+                }
+            };
             let link = match limit {
                 Some(limit) => timeout(limit, handshake).await.unwrap_or(Err(Error::Timeout)),
                 None => handshake.await,

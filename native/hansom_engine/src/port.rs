@@ -56,6 +56,17 @@ impl<H: Host> Port<'_, H> {
     pub(crate) fn ask_link(&mut self, link: Option<&Link>, command: Command<H>) {
         let (caller, answer) = match (command, link) {
             (Command::Pause { caller } | Command::Resume { caller }, _) => (caller, Ok(Answer::Ok)),
+            (
+                Command::SetOptions { caller, .. }
+                | Command::PeerName { caller }
+                | Command::SockName { caller },
+                Some(link),
+            ) if link.is_carried() => (caller, Ok(Answer::AskTransport)),
+            (Command::PeerCertificate { caller }, Some(link))
+                if link.is_carried() && link.is_without_session() =>
+            {
+                (caller, Ok(Answer::AskTransport))
+            }
             (Command::SetOptions { caller, options }, Some(link)) => {
                 (caller, link.set_options(&options).map(|()| Answer::Ok))
             }

@@ -199,6 +199,15 @@ impl<H: Host> Protocol<H> {
         }
     }
 
+    /// Whether the embedder moves the bytes.
+    pub(crate) fn is_carried(&self) -> bool {
+        match self {
+            Self::Http1(http1) => http1.link().is_some_and(Link::is_carried),
+            Self::Http2(http2) => http2.is_carried(),
+            Self::Http3(_) => false,
+        }
+    }
+
     /// The link to be upgraded, if the protocol can do without it now.
     pub(crate) fn take_idle_link(&mut self) -> Option<Link> {
         match self {

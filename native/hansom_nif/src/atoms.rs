@@ -13,6 +13,7 @@ rustler::atoms! {
     reuse,
     down = "$down",
     inform = "$inform",
+    ask_transport = "$transport",
     stopped,
     killed,
 
@@ -32,6 +33,14 @@ rustler::atoms! {
     flow,
     alt_svc,
     relay,
+
+    // Messages to the processes of a pipe.
+    pipe = "$pipe",
+    read,
+    write,
+    empty,
+    none,
+    socket,
 
     // Operations.
     body,
@@ -159,6 +168,11 @@ rustler::atoms! {
     tclass,
     tcp,
     tls,
+    carried,
+    carried_tls,
+    adopted,
+    carrier,
+    descriptor,
     tlsv1_2 = "tlsv1.2",
     tlsv1_3 = "tlsv1.3",
     tos,

@@ -11,8 +11,8 @@ use hansom_engine::{
 use rustler::{Atom, Encoder, Env, LocalPid, NewBinary, Term};
 use std::net::{IpAddr, SocketAddr};
 
-use crate::atoms;
 use crate::notify::{Beam, Receiver};
+use crate::{atoms, pipe};
 
 /// The term an answer is delivered as, alone or as `{Ref, Answer}`.
 pub(crate) fn answer<'a>(env: Env<'a>, answer: Answer<Beam>) -> Term<'a> {
@@ -36,6 +36,7 @@ pub(crate) fn answer<'a>(env: Env<'a>, answer: Answer<Beam>) -> Term<'a> {
         }
         Answer::Protocol(spoken) => protocol(spoken).to_term(env),
         Answer::Stream { id } => (atoms::ok(), id).encode(env),
+        Answer::AskTransport => atoms::ask_transport().to_term(env),
         Answer::Error(error) => error_tuple(env, &error),
     }
 }
@@ -142,7 +143,8 @@ pub(crate) fn error_tuple<'a>(env: Env<'a>, error: &Error) -> Term<'a> {
     (atoms::error(), reason(env, error)).encode(env)
 }
 
-fn reason<'a>(env: Env<'a>, error: &Error) -> Term<'a> {
+/// The reason in `{error, Reason}`.
+pub(crate) fn reason<'a>(env: Env<'a>, error: &Error) -> Term<'a> {
     match error {
         Error::InvalidState => atoms::invalid_state().to_term(env),
         Error::Closed => atoms::closed().to_term(env),
@@ -173,6 +175,7 @@ fn reason<'a>(env: Env<'a>, error: &Error) -> Term<'a> {
                 (atoms::options(), (name, string(env, reason))).encode(env)
             }
         }
+        Error::Foreign(reason) => pipe::foreign_reason(env, reason),
         Error::OutOfMemory => atoms::enomem().to_term(env),
         Error::StreamError(code) => {
             (atoms::stream_error(), code_term(env, code.0.into())).encode(env)

@@ -12,9 +12,11 @@
 mod atoms;
 mod conn;
 mod decode;
+mod descriptor;
 mod encode;
 mod envs;
 mod notify;
+mod pipe;
 mod reaper;
 mod runtime;
 
@@ -273,6 +275,17 @@ fn info<'a>(env: Env<'a>, pid: Term<'a>) -> Term<'a> {
 #[rustler::nif(schedule = "DirtyCpu")]
 fn stats(env: Env<'_>) -> Term<'_> {
     encode::stats(env, &conn::count_states(), &hansom_engine::totals(), runtime::threads())
+}
+
+/// `mozilla_roots() -> [Der]`: whom the engine trusts by default.
+///
+/// On a dirty scheduler, because 150 certificates are copied.
+#[rustler::nif(schedule = "DirtyCpu")]
+fn mozilla_roots(env: Env<'_>) -> Vec<Term<'_>> {
+    webpki_root_certs::TLS_SERVER_ROOT_CERTS
+        .iter()
+        .map(|certificate| encode::binary(env, certificate))
+        .collect()
 }
 
 /// The parts of a request's head as they came.

@@ -5,20 +5,22 @@
 //! destructors run whenever the VM collects garbage, also while no runtime exists.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::OnceLock;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 use std::{io, mem, thread};
 
 use crossbeam_channel::{Receiver as Queue, Sender, unbounded};
+use hansom_engine::transport::Ring;
 use hansom_engine::{Answer, Command};
 use tokio::runtime::Runtime;
 
 use crate::conn::ConnHandle;
 use crate::notify::{Beam, Caller, Receiver, TaskSink};
+use crate::pipe::Processes;
 use crate::{atoms, encode};
 
-/// The queue has no bound of its own: there are never more jobs than there are callers,
-/// connections and users.
+/// The queue has no bound of its own: there are never more jobs than a few for each caller,
+/// connection and user.
 static JOBS: OnceLock<Sender<Job>> = OnceLock::new();
 
 /// What can be left to the reaper.
@@ -31,6 +33,8 @@ pub(crate) enum Job {
     ShutDown(ConnHandle, Option<Caller>),
     /// Tell a connection that one of its users died.
     UserGone(ConnHandle, Receiver),
+    /// Call a process of a pipe.
+    Ring(Arc<Processes>, Ring),
     /// Stop a runtime within so much time, then tell who waits for it.
     StopRuntime(Runtime, Duration, Option<Caller>),
 }
@@ -83,6 +87,7 @@ fn perform(job: Job) {
             handle.connection.submit(Command::ReceiverGone { receiver: user }, &mut sink);
             handle.connection.submit(Command::ProcessGone { process }, &mut sink);
         }
+        Job::Ring(processes, ring) => processes.call(ring),
         Job::StopRuntime(runtime, deadline, caller) => {
             runtime.shutdown_timeout(deadline);
             if let Some(caller) = caller {

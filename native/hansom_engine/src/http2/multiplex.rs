@@ -339,6 +339,10 @@ impl crate::streams::Session for Session {
         self.tls
     }
 
+    fn is_carried(&self) -> bool {
+        self.line.with_link(|link| link.is_some_and(Link::is_carried))
+    }
+
     fn take_counts(&mut self) -> (usize, usize) {
         self.line.take_counts()
     }

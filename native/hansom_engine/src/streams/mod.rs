@@ -115,6 +115,10 @@ impl<H: Host, S: Session> Streams<H, S> {
         self.session.as_ref().is_some_and(S::is_tls)
     }
 
+    pub(crate) fn is_carried(&self) -> bool {
+        self.session.as_ref().is_some_and(S::is_carried)
+    }
+
     /// Bytes received and not yet asked for, and not yet sent.
     pub(crate) fn buffered(&self) -> (usize, usize) {
         let waiting = self.streams.iter().map(|(_, stream)| stream.outbox.len()).sum();

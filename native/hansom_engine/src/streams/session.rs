@@ -148,6 +148,10 @@ pub(crate) trait Session: Sized + Send + 'static {
     fn ask<H: Host>(&self, command: Command<H>, port: &mut Port<'_, H>);
     /// Whether the connection is encrypted.
     fn is_tls(&self) -> bool;
+    /// Whether the embedder moves the bytes.
+    fn is_carried(&self) -> bool {
+        false
+    }
     /// Bytes received and sent since the last call.
     fn take_counts(&mut self) -> (usize, usize);
     /// Says goodbye, as far as that needs no waiting, and closes.

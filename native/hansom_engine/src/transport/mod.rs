@@ -1,5 +1,8 @@
-//! What carries the bytes: TCP or a Unix domain socket, with or without TLS on top, or QUIC.
+//! What carries the bytes: TCP, a Unix domain socket or the embedder, with or without TLS on top, or
+//! QUIC.
 
+mod adopt;
+mod beam;
 mod posix;
 pub(crate) mod quic;
 mod read_ahead;
@@ -17,6 +20,8 @@ use tokio::net::{TcpStream, UnixStream};
 
 use crate::error::Error;
 
+pub use adopt::Descriptor;
+pub use beam::{Bell, Carrier, Opened, Ring, WINDOW};
 pub(crate) use posix::posix;
 pub use quic::Quic;
 pub(crate) use read_ahead::ReadAhead;
@@ -62,16 +67,38 @@ impl Link {
         Self { inner: Inner::Plain(socket) }
     }
 
+    pub(crate) fn carried(pipe: beam::Pipe) -> Self {
+        Self::plain(Socket::Pipe(pipe))
+    }
+
     pub(crate) fn encrypted(stream: tokio_rustls::client::TlsStream<ReadAhead>) -> Self {
         Self { inner: Inner::Tls(Box::new(TlsLayer(stream))) }
     }
 
     /// The bare socket, or the link back if it is encrypted already.
     pub(crate) fn into_socket(self) -> Result<Socket, Self> {
+        if self.is_tls() {
+            return Err(self);
+        }
         match self.inner {
             Inner::Plain(socket) => Ok(socket),
             inner @ Inner::Tls(_) => Err(Self { inner }),
         }
+    }
+
+    /// Whether the embedder moves the bytes, so that only it can say what concerns the socket.
+    #[must_use]
+    pub fn is_carried(&self) -> bool {
+        self.socket().is_carried()
+    }
+
+    /// Whether TLS is the embedder's, or is not spoken.
+    pub(crate) fn is_without_session(&self) -> bool {
+        self.session().is_none()
+    }
+
+    fn opened(&self) -> Option<&Opened> {
+        self.socket().pipe().map(beam::Pipe::opened)
     }
 
     fn socket(&self) -> &Socket {
@@ -120,13 +147,16 @@ impl Link {
     /// The application protocol agreed on (RFC 7301), if any.
     #[must_use]
     pub fn alpn(&self) -> Option<&[u8]> {
-        self.session()?.alpn_protocol()
+        match self.session() {
+            Some(session) => session.alpn_protocol(),
+            None => self.opened()?.alpn.as_deref(),
+        }
     }
 
     /// Whether the link is encrypted.
     #[must_use]
     pub fn is_tls(&self) -> bool {
-        self.session().is_some()
+        self.session().is_some() || self.opened().is_some_and(|opened| opened.tls)
     }
 
     /// The TLS version agreed on, if encrypted.
@@ -164,6 +194,9 @@ impl Link {
     /// # Errors
     /// [`Error::Closed`] or [`Error::Posix`]: the error pending on the socket, or `enotconn`.
     pub fn check(&self) -> Result<(), Error> {
+        if let Some(pipe) = self.socket().pipe() {
+            return pipe.check();
+        }
         if let Some(error) = self.socket().take_error().map_err(classify)? {
             return Err(classify(error));
         }
@@ -277,12 +310,15 @@ impl Drop for TlsLayer {
 
 /// What an error of an open link, or of a TLS handshake, is called.
 ///
-/// TLS errors become [`Error::Tls`]. A connection the peer reset or closed under a write is
+/// Errors of the embedder's stay as they are. TLS errors become [`Error::Tls`]. A connection the peer reset or closed under a write is
 /// [`Error::Closed`], as OTP has it by default; other system errors keep their POSIX name.
 #[must_use]
 pub fn classify(error: io::Error) -> Error {
     if let Some(tls) = error.get_ref().and_then(|inner| inner.downcast_ref::<rustls::Error>()) {
         return tls::alert::from_rustls(tls);
+    }
+    if let Some(carried) = error.get_ref().and_then(|inner| inner.downcast_ref::<beam::Carried>()) {
+        return carried.0.clone();
     }
     match error.kind() {
         io::ErrorKind::UnexpectedEof

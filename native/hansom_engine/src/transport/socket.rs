@@ -2,6 +2,7 @@
 
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::os::fd::OwnedFd;
 use std::path::Path;
 use std::pin::Pin;
 use std::task::{Context, Poll};
@@ -12,6 +13,7 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::{TcpSocket, TcpStream, UnixStream};
 
 use super::Address;
+use super::beam::Pipe;
 
 /// An option of the socket.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -158,13 +160,71 @@ pub(crate) async fn connect_unix(path: &Path, options: &[SocketOption]) -> io::R
 pub(crate) enum Socket {
     Tcp(TcpStream),
     Unix(UnixStream),
+    /// One that somebody else has read from.
+    Unread(Box<Unread>),
+    /// No socket of ours: the embedder moves the bytes.
+    Pipe(Pipe),
+}
+
+/// A socket and what was read from it before.
+#[derive(Debug)]
+pub(crate) struct Unread {
+    bytes: Vec<u8>,
+    start: usize,
+    socket: Socket,
+}
+
+impl Unread {
+    pub(crate) fn new(bytes: Vec<u8>, socket: Socket) -> Self {
+        Self { bytes, start: 0, socket }
+    }
+}
+
+/// What only the embedder can say of a pipe.
+fn carried() -> io::Error {
+    io::ErrorKind::Unsupported.into()
 }
 
 impl Socket {
+    /// Whether the embedder moves the bytes.
+    pub(crate) fn is_carried(&self) -> bool {
+        self.pipe().is_some()
+    }
+
+    pub(crate) fn pipe(&self) -> Option<&Pipe> {
+        match self {
+            Self::Pipe(pipe) => Some(pipe),
+            Self::Unread(unread) => unread.socket.pipe(),
+            Self::Tcp(_) | Self::Unix(_) => None,
+        }
+    }
+
+    /// The address family; `None` for a Unix domain socket.
+    pub(crate) fn family(&self) -> Option<Family> {
+        match self.local_address() {
+            Ok(Address::Ip(address)) => Some(Family::of(address.ip())),
+            _ => None,
+        }
+    }
+
+    /// The descriptor, for somebody else to go on with. Fails if that is impossible.
+    pub(crate) fn into_descriptor(self) -> io::Result<OwnedFd> {
+        match self {
+            Self::Tcp(stream) => stream.into_std().map(OwnedFd::from),
+            Self::Unix(stream) => stream.into_std().map(OwnedFd::from),
+            // What was read cannot be put back.
+            Self::Unread(unread) if unread.start < unread.bytes.len() => Err(carried()),
+            Self::Unread(unread) => unread.socket.into_descriptor(),
+            Self::Pipe(_) => Err(carried()),
+        }
+    }
+
     pub(crate) fn peer_address(&self) -> io::Result<Address> {
         match self {
             Self::Tcp(stream) => stream.peer_addr().map(Address::Ip),
             Self::Unix(stream) => stream.peer_addr().map(|address| unix_address(&address)),
+            Self::Unread(unread) => unread.socket.peer_address(),
+            Self::Pipe(_) => Err(carried()),
         }
     }
 
@@ -172,6 +232,8 @@ impl Socket {
         match self {
             Self::Tcp(stream) => stream.local_addr().map(Address::Ip),
             Self::Unix(stream) => stream.local_addr().map(|address| unix_address(&address)),
+            Self::Unread(unread) => unread.socket.local_address(),
+            Self::Pipe(_) => Err(carried()),
         }
     }
 
@@ -179,6 +241,8 @@ impl Socket {
         match self {
             Self::Tcp(stream) => stream.take_error(),
             Self::Unix(stream) => stream.take_error(),
+            Self::Unread(unread) => unread.socket.take_error(),
+            Self::Pipe(_) => Ok(None),
         }
     }
 
@@ -189,11 +253,13 @@ impl Socket {
                 set(&SockRef::from(stream), Kind::Ip(family), option)
             }
             Self::Unix(stream) => set(&SockRef::from(stream), Kind::Unix, option),
+            Self::Unread(unread) => unread.socket.set_option(option),
+            Self::Pipe(_) => Err(carried()),
         }
     }
 
     /// A writer that fails with `WouldBlock` rather than wait, and needs no task around it.
-    pub(crate) fn without_waiting(&self) -> impl io::Write + '_ {
+    pub(crate) fn without_waiting(&self) -> WithoutWaiting<'_> {
         WithoutWaiting(self)
     }
 }
@@ -202,13 +268,15 @@ fn unix_address(address: &tokio::net::unix::SocketAddr) -> Address {
     Address::Unix(address.as_pathname().map(Path::to_path_buf))
 }
 
-struct WithoutWaiting<'a>(&'a Socket);
+pub(crate) struct WithoutWaiting<'a>(&'a Socket);
 
 impl io::Write for WithoutWaiting<'_> {
     fn write(&mut self, data: &[u8]) -> io::Result<usize> {
         match self.0 {
             Socket::Tcp(stream) => stream.try_write(data),
             Socket::Unix(stream) => stream.try_write(data),
+            Socket::Unread(unread) => unread.socket.without_waiting().write(data),
+            Socket::Pipe(pipe) => pipe.try_write(data)?.ok_or(io::ErrorKind::WouldBlock.into()),
         }
     }
 
@@ -285,6 +353,19 @@ impl AsyncRead for Socket {
         match self.get_mut() {
             Self::Tcp(stream) => Pin::new(stream).poll_read(cx, buffer),
             Self::Unix(stream) => Pin::new(stream).poll_read(cx, buffer),
+            Self::Unread(unread) => {
+                let Unread { bytes, start, socket } = &mut **unread;
+                match bytes.get(*start..) {
+                    Some(rest) if !rest.is_empty() => {
+                        let len = rest.len().min(buffer.remaining());
+                        buffer.put_slice(rest.get(..len).unwrap_or_default());
+                        *start += len;
+                        Poll::Ready(Ok(()))
+                    }
+                    _ => Pin::new(socket).poll_read(cx, buffer),
+                }
+            }
+            Self::Pipe(pipe) => Pin::new(pipe).poll_read(cx, buffer),
         }
     }
 }
@@ -298,6 +379,8 @@ impl AsyncWrite for Socket {
         match self.get_mut() {
             Self::Tcp(stream) => Pin::new(stream).poll_write(cx, data),
             Self::Unix(stream) => Pin::new(stream).poll_write(cx, data),
+            Self::Unread(unread) => Pin::new(&mut unread.socket).poll_write(cx, data),
+            Self::Pipe(pipe) => Pin::new(pipe).poll_write(cx, data),
         }
     }
 
@@ -309,6 +392,8 @@ impl AsyncWrite for Socket {
         match self.get_mut() {
             Self::Tcp(stream) => Pin::new(stream).poll_write_vectored(cx, parts),
             Self::Unix(stream) => Pin::new(stream).poll_write_vectored(cx, parts),
+            Self::Unread(unread) => Pin::new(&mut unread.socket).poll_write_vectored(cx, parts),
+            Self::Pipe(pipe) => Pin::new(pipe).poll_write_vectored(cx, parts),
         }
     }
 
@@ -316,6 +401,8 @@ impl AsyncWrite for Socket {
         match self {
             Self::Tcp(stream) => stream.is_write_vectored(),
             Self::Unix(stream) => stream.is_write_vectored(),
+            Self::Unread(unread) => unread.socket.is_write_vectored(),
+            Self::Pipe(_) => false,
         }
     }
 
@@ -323,6 +410,8 @@ impl AsyncWrite for Socket {
         match self.get_mut() {
             Self::Tcp(stream) => Pin::new(stream).poll_flush(cx),
             Self::Unix(stream) => Pin::new(stream).poll_flush(cx),
+            Self::Unread(unread) => Pin::new(&mut unread.socket).poll_flush(cx),
+            Self::Pipe(pipe) => Pin::new(pipe).poll_flush(cx),
         }
     }
 
@@ -330,6 +419,8 @@ impl AsyncWrite for Socket {
         match self.get_mut() {
             Self::Tcp(stream) => Pin::new(stream).poll_shutdown(cx),
             Self::Unix(stream) => Pin::new(stream).poll_shutdown(cx),
+            Self::Unread(unread) => Pin::new(&mut unread.socket).poll_shutdown(cx),
+            Self::Pipe(pipe) => Pin::new(pipe).poll_shutdown(cx),
         }
     }
 }
@@ -351,6 +442,7 @@ mod tests {
         match socket {
             Socket::Tcp(stream) => get(&SockRef::from(stream)).unwrap(),
             Socket::Unix(stream) => get(&SockRef::from(stream)).unwrap(),
+            Socket::Unread(_) | Socket::Pipe(_) => unreachable!("not opened by a dial"),
         }
     }
 

@@ -249,6 +249,7 @@ pub(crate) fn describe(answer: &Answer<TestHost>) -> String {
         Answer::Full { status, body, .. } => format!("full {status}, {} bytes", body.0.len()),
         Answer::Protocol(protocol) => format!("{protocol:?}"),
         Answer::Stream { id } => format!("stream {id}"),
+        Answer::AskTransport => "ask the transport".into(),
         Answer::Error(error) => format!("{error:?}"),
     }
 }

@@ -88,6 +88,11 @@ fn call_with_arguments<'a>(env: Env<'a>, op: Term<'a>) -> Result<Option<Call>, T
             let dial = Box::new(settings::dial(env, argument)?);
             return Ok(Some(Box::new(|caller| Command::Connect { caller, dial })));
         }
+        if name == atoms::upgrade() {
+            return Ok(settings::carrier(argument).map(|carrier| {
+                Box::new(|caller| Command::UpgradeCarried { caller, carrier }) as Call
+            }));
+        }
         if name == atoms::probe() {
             return Ok(argument.decode().ok().map(|checkout| {
                 Box::new(move |caller| Command::Probe { caller, checkout }) as Call

@@ -6,16 +6,19 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use hansom_engine::transport::{
-    Family, Identity, PrivateKey, Roots, Sni, SocketOption, TlsClient, TlsOptions, TlsVersion,
+    Carrier, Descriptor, Family, Identity, PrivateKey, Roots, Sni, SocketOption, TlsClient,
+    TlsOptions, TlsVersion,
 };
 use hansom_engine::{
-    Config, Dial, Http2Config, Http3Config, Limits, MaxStreams, QuicDial, TransportKind,
+    Config, Dial, Error, Http2Config, Http3Config, Limits, MaxStreams, QuicDial, TransportKind,
 };
-use rustler::{Atom, Binary, Decoder, Encoder, Env, Term};
+use rustler::{Atom, Binary, Decoder, Encoder, Env, ResourceArc, Term};
 
 use super::request::send_timeout;
 use super::{proper_list, timeout};
-use crate::atoms;
+use crate::descriptor::duplicate;
+use crate::pipe::PipeResource;
+use crate::{atoms, encode};
 
 /// A map and its keys. Every `Err` is the reason in `{error, Reason}`.
 #[derive(Clone, Copy)]
@@ -124,6 +127,10 @@ pub(super) fn dial<'a>(env: Env<'a>, map: Term<'a>) -> Result<Dial, Term<'a>> {
         socket_options: socket_options(env, settings.term(atoms::socket_options())?)?,
         tls: if atoms::undefined() == tls_map { None } else { Some(tls(env, tls_map)?) },
         server_name: settings.text(atoms::server_name())?,
+        carrier: settings.read(atoms::carrier(), |term| {
+            if atoms::undefined() == term { Some(None) } else { carrier(term).map(Some) }
+        })?,
+        descriptor: descriptor(env, settings.term(atoms::descriptor())?)?,
         connect_timeout: settings.timeout(atoms::connect_timeout())?,
         h2c: settings.value(atoms::h2c())?,
         quic: QuicDial::Never,
@@ -137,9 +144,35 @@ fn transport(term: Term<'_>) -> Option<TransportKind> {
         Some(TransportKind::Tls)
     } else if atoms::unix() == term {
         Some(TransportKind::Unix)
+    } else if atoms::carried() == term {
+        Some(TransportKind::Carried)
+    } else if atoms::carried_tls() == term {
+        Some(TransportKind::CarriedTls)
+    } else if atoms::adopted() == term {
+        Some(TransportKind::Adopted)
     } else {
         None
     }
+}
+
+/// The engine's view of a pipe.
+pub(super) fn carrier(term: Term<'_>) -> Option<Carrier> {
+    let pipe: ResourceArc<PipeResource> = term.decode().ok()?;
+    Some(pipe.carrier.clone())
+}
+
+/// `undefined`, or `{Number, Unread}` of an open socket, which is duplicated.
+fn descriptor<'a>(env: Env<'a>, term: Term<'a>) -> Result<Option<Descriptor>, Term<'a>> {
+    if atoms::undefined() == term {
+        return Ok(None);
+    }
+    let (number, unread): (i32, Binary<'a>) =
+        term.decode().map_err(|_| bad_option(env, atoms::descriptor()))?;
+    duplicate(number)
+        .map_err(Error::from)
+        .and_then(|descriptor| Descriptor::new(descriptor, unread.to_vec()))
+        .map(Some)
+        .map_err(|error| encode::reason(env, &error))
 }
 
 /// A list of normalised socket options.
