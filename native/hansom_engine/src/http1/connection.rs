@@ -170,9 +170,6 @@ impl<H: Host> Http1<H> {
 
     pub(super) fn become_idle(&mut self, config: &Config) {
         self.input.shrink();
-        if let Some(link) = &mut self.link {
-            link.shrink();
-        }
         self.idle_deadline = config.idle_timeout.and_then(|t| Instant::now().checked_add(t));
     }
 

@@ -5,7 +5,6 @@ mod adopt;
 mod beam;
 mod posix;
 pub(crate) mod quic;
-mod read_ahead;
 mod socket;
 pub mod tls;
 
@@ -24,7 +23,6 @@ pub use adopt::Descriptor;
 pub use beam::{Bell, Carrier, Opened, Ring, WINDOW};
 pub(crate) use posix::posix;
 pub use quic::Quic;
-pub(crate) use read_ahead::ReadAhead;
 pub use socket::{Family, SocketOption};
 pub(crate) use socket::{Socket, binding, connect_tcp, connect_unix};
 pub use tls::{Identity, PrivateKey, Roots, Sni, TlsClient, TlsOptions, TlsVersion};
@@ -60,7 +58,7 @@ enum Inner {
 
 /// A TLS session over a socket; says `close_notify` when dropped.
 #[derive(Debug)]
-struct TlsLayer(tokio_rustls::client::TlsStream<ReadAhead>);
+struct TlsLayer(tokio_rustls::client::TlsStream<Socket>);
 
 impl Link {
     pub(crate) fn plain(socket: Socket) -> Self {
@@ -71,7 +69,7 @@ impl Link {
         Self::plain(Socket::Pipe(pipe))
     }
 
-    pub(crate) fn encrypted(stream: tokio_rustls::client::TlsStream<ReadAhead>) -> Self {
+    pub(crate) fn encrypted(stream: tokio_rustls::client::TlsStream<Socket>) -> Self {
         Self { inner: Inner::Tls(Box::new(TlsLayer(stream))) }
     }
 
@@ -104,7 +102,7 @@ impl Link {
     fn socket(&self) -> &Socket {
         match &self.inner {
             Inner::Plain(socket) => socket,
-            Inner::Tls(tls) => tls.0.get_ref().0.socket(),
+            Inner::Tls(tls) => tls.0.get_ref().0,
         }
     }
 
@@ -203,13 +201,6 @@ impl Link {
         self.peer_address().map(drop)
     }
 
-    /// Gives memory back that is of no use to a link on which nothing moves.
-    pub fn shrink(&mut self) {
-        if let Inner::Tls(tls) = &mut self.inner {
-            tls.0.get_mut().0.shrink();
-        }
-    }
-
     /// Closes at once. TLS says `close_notify` if the socket takes it without waiting. Data still in
     /// the system's send buffer is delivered in the background, unless the socket was set to
     /// linger for zero seconds.
@@ -298,7 +289,7 @@ impl Drop for TlsLayer {
     fn drop(&mut self) {
         let (socket, session) = self.0.get_mut();
         session.send_close_notify();
-        let mut writer = socket.socket().without_waiting();
+        let mut writer = socket.without_waiting();
         while session.wants_write() {
             match session.write_tls(&mut writer) {
                 Ok(written) if written > 0 => {}

@@ -15,7 +15,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use rustls::ClientConfig;
 use rustls::pki_types::ServerName;
 
-use super::{Link, ReadAhead, classify, quic};
+use super::{Link, classify, quic};
 use crate::error::Error;
 
 /// TLS options of a connection. The default verifies chain and name against Mozilla's roots.
@@ -224,8 +224,7 @@ pub(crate) async fn handshake(
     let name = parse_server_name(server_name)?;
     let config = client.config().await?;
     let connector = tokio_rustls::TlsConnector::from(config);
-    let stream = ReadAhead::new(socket);
-    connector.connect(name, stream).await.map(Link::encrypted).map_err(classify)
+    connector.connect(name, socket).await.map(Link::encrypted).map_err(classify)
 }
 
 /// The name a certificate must be for: an address literal (brackets and zone cut) or a DNS name
