@@ -9,17 +9,16 @@ step() {
 }
 
 # The engine is where bytes from the network are read: no unsafe code, by the compiler's own guarantee.
-# Everything unsafe that the VM's interface needs stands in one file of the glue.
+# Unsafe code of the glue stands in two files: terms that outlive a call (envs) and descriptors (descriptor). The
+# compiler demands a reason for each use.
 check_unsafe() {
     for root in native/hansom_engine/src/lib.rs native/hansom_origin/src/main.rs; do
         grep -q '^#!\[forbid(unsafe_code)\]' "$root" || { echo "$root does not forbid unsafe code" >&2; return 1; }
     done
-    files=$(grep -rlwE 'unsafe (fn|impl|extern|\{)|unsafe *\{' native/hansom_nif/src | wc -l)
-    [ "$files" -le 1 ] || {
-        echo "unsafe code in more than one file of native/hansom_nif:" >&2
-        grep -rnwE 'unsafe (fn|impl|extern|\{)|unsafe *\{' native/hansom_nif/src >&2
-        return 1
-    }
+    elsewhere=$(grep -rnwE 'unsafe (fn|impl|extern|\{)|unsafe *\{' native/hansom_nif/src \
+        --exclude=envs.rs --exclude=descriptor.rs) || return 0
+    printf 'unsafe code outside of envs.rs and descriptor.rs of native/hansom_nif:\n%s\n' "$elsewhere" >&2
+    return 1
 }
 
 # What is linked into the library comes under licenses that docs/licenses.md names.

@@ -1,5 +1,4 @@
-//! Terms that outlive a call, in environments that are used again and again: the one file with
-//! unsafe code.
+//! Terms that outlive a call, in environments that are used again and again.
 //!
 //! An environment is taken on a scheduler thread, where a call comes in, and done with on a thread
 //! of ours, where its answer leaves. Were it freed there, the VM would have to carry its memory
@@ -8,6 +7,7 @@
 //! frees, and allocates once more for each term it keeps and each message it sends.
 
 #![allow(unsafe_code)]
+#![deny(clippy::undocumented_unsafe_blocks)]
 
 use std::ptr::{self, NonNull};
 use std::sync::OnceLock;

@@ -6,7 +6,8 @@
 //! 100 microseconds. Panics are caught by rustler here and by tokio in the engine's tasks; in both
 //! cases whoever waits for an answer gets one ([`notify::Caller`]).
 
-// Not `forbid`: what rustler's macros expand to is unsafe, and allowed there, as it is in `envs`.
+// Not `forbid`: what rustler's macros expand to is unsafe, and allowed there, as it is in `envs` and
+// `descriptor`.
 #![deny(unsafe_code)]
 
 mod atoms;
