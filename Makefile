@@ -14,7 +14,7 @@ EBIN = _build/default/lib/hansom/ebin
 # What demo and benchmark share with the tests.
 SERVERS = test/support/hansom_servers.erl test/support/hansom_program.erl
 
-.PHONY: all build origin setup demo-setup demo test lint bench clean
+.PHONY: all build origin setup demo-setup demo test lint bench bench-hackney hackney-suite clean
 
 # Each target needs what the one before it made.
 .NOTPARALLEL:
@@ -51,6 +51,19 @@ bench: build origin
 	$(ERLC) -Werror +debug_info -o _build/bench bench/*.erl $(SERVERS)
 	HANSOM_ORIGIN=$(ORIGIN) erl -noinput -pa $(EBIN) -pa _build/bench \
 	    $(foreach dir,$(subst :, ,$(HACKNEY_LIBS)),-pa $(dir)) -s hansom_bench main
+
+# hackney's own tests, without and with hansom: HACKNEY=path/to/a/built/checkout make hackney-suite (docs/hackney.md).
+hackney-suite: build origin
+	mkdir -p _build/hackney_suite/ebin
+	$(ERLC) -Werror +debug_info -o _build/hackney_suite/ebin test/hackney_suite/*.erl $(SERVERS)
+	HANSOM_ORIGIN=$(ORIGIN) erl -noinput -pa $(EBIN) -pa _build/hackney_suite/ebin -s hansom_hackney_suite main
+
+# hackney:request/5 without and with hansom: HACKNEY_LIBS=dir:dir make bench-hackney (bench/README.md).
+bench-hackney: build origin
+	mkdir -p _build/bench
+	$(ERLC) -Werror +debug_info -o _build/bench bench/*.erl $(SERVERS)
+	HANSOM_ORIGIN=$(ORIGIN) erl -noinput -pa $(EBIN) -pa _build/bench \
+	    $(foreach dir,$(subst :, ,$(HACKNEY_LIBS)),-pa $(dir)) -s hansom_bench_hackney main
 
 clean:
 	rm -rf _build priv/hansom_nif.so

@@ -71,6 +71,7 @@
                            tls => auto | rustls | erlang,
                            inform_fun => inform_fun() | undefined,
                            auto_decompress => boolean(),
+                           user_agent => iodata(),
                            truncated_body => error | ok,
                            send_timeout => timeout() | nonblock,
                            h2c => boolean(),
@@ -256,7 +257,7 @@ send_request_headers(Pid, Method, Path, Headers, ReqOpts) ->
     case hansom_request:head(Method, Path) of
         %% Not past the process: it holds the start options that act on this request.
         {ok, M, P} ->
-            hansom_direct:relay(Pid, {send_request_headers, M, P, Headers, ReqOpts}, infinity,
+            hansom_direct:relay(Pid, {send_headers, M, P, Headers, ReqOpts}, infinity,
                                 answer);
         Error ->
             Error
@@ -310,14 +311,9 @@ start_response(Pid) ->
     {ok, H2Pid :: pid(), hansom_h2_stream:id()} | error().
 open_h2_stream(Pid, Method, Path, Headers, Handler, Options)
   when is_pid(Handler), is_map(Options) ->
-    case {hansom_request:head(Method, Path), maps:get(flow_control, Options, auto)} of
-        {{ok, M, P}, Flow} when Flow =:= auto; Flow =:= manual ->
-            case hansom_direct:open_stream(Pid, M, P, Headers, Handler, Flow =:= manual) of
-                {ok, StreamId} -> {ok, Pid, StreamId};
-                Error -> Error
-            end;
-        {{ok, _, _}, Flow} -> {error, {options, {flow_control, Flow}}};
-        {Error, _} -> Error
+    case hansom_request:stream(Method, Path, Options) of
+        {ok, M, P, Manual} -> hansom_direct:open_stream(Pid, M, P, Headers, Handler, Manual);
+        Error -> Error
     end.
 
 %% Responses as messages

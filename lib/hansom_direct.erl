@@ -86,7 +86,7 @@ request_async(Pid, Method, Path, Headers, Body, Options, Delivery, ReqOpts) ->
     end.
 
 -spec open_stream(pid(), binary(), binary(), list(), pid(), boolean()) ->
-    {ok, StreamId :: pos_integer()} | {error, term()}.
+    {ok, pid(), StreamId :: pos_integer()} | {error, term()}.
 open_stream(Pid, Method, Path, Headers, Handler, Manual) ->
     Ref = make_ref(),
     case hansom_nif:open_stream(Pid, Ref, Method, Path, Headers, {Handler, Manual}) of
@@ -95,15 +95,19 @@ open_stream(Pid, Method, Path, Headers, Handler, Manual) ->
                 {Ref, {'$down', Reason}} ->
                     down(Reason, answer, [Pid, {open_h2_stream, Method, Path}, infinity]);
                 {Ref, Answer} ->
-                    Answer
+                    stream(Pid, Answer)
             end;
         noproc ->
-            relay(Pid, {open_h2_stream, Method, Path, Headers, Handler, Manual}, infinity, answer);
+            Flow = case Manual of true -> manual; false -> auto end,
+            relay(Pid, {open_h2_stream, Method, Path, Headers, Handler, #{flow_control => Flow}}, infinity, answer);
         {'$down', Reason} ->
             down(Reason, answer, [Pid, {open_h2_stream, Method, Path}, infinity]);
         Answer ->
-            Answer
+            stream(Pid, Answer)
     end.
+
+stream(Pid, {ok, StreamId}) -> {ok, Pid, StreamId};
+stream(_Pid, Error) -> Error.
 
 %% Interim responses are told to whoever waits for the final one. The connection's
 %% `inform_fun' belongs to the connection process, so they are passed on to it.

@@ -24,6 +24,8 @@
 
 -export([open/4, open/5, send/3, send/4, send_trailers/3, recv/2, recv/3, consume/3, cancel/2,
          cancel/3]).
+%% The number of an error code, for those who send it in another way.
+-export([number/1]).
 -export_type([id/0, event/0, code/0]).
 
 -type id() :: pos_integer().
@@ -118,6 +120,8 @@ cancel(Conn, Id) ->
 cancel(Conn, Id, Code) when is_integer(Id) ->
     hansom_direct:call(Conn, {stream_cancel, Id, number(Code)}, infinity, answer).
 
+%% @private
+-spec number(code()) -> non_neg_integer().
 number({unknown, Number}) when is_integer(Number), Number >= 0, Number =< 16#ffffffff -> Number;
 number(no_error) -> 0;
 number(protocol_error) -> 1;

@@ -69,7 +69,7 @@ settings(Options) ->
                truncated_body_ok => Get(truncated_body) =:= ok,
                alt_svc => AltSvc =/= undefined,
                host_header => host_header(Transport, Host, Port),
-               user_agent => user_agent(),
+               user_agent => iolist_to_binary(Get(user_agent)),
                recv_timeout => Get(recv_timeout),
                idle_timeout => Get(idle_timeout),
                send_timeout => hansom_socket_options:send_timeout(ConnectOptions),
@@ -115,6 +115,7 @@ default(pool_handler) -> undefined;
 default(no_reuse) -> false;
 default(inform_fun) -> undefined;
 default(auto_decompress) -> false;
+default(user_agent) -> user_agent();
 %% The rest are settings of the application, which gives every one of them.
 default(Key) -> application:get_env(hansom, Key, undefined).
 
@@ -131,6 +132,7 @@ is_valid(owner, Value) -> is_pid(Value);
 is_valid(pool_handler, Value) -> is_atom(Value);
 is_valid(Key, Value) when Key =:= no_reuse; Key =:= auto_decompress -> is_boolean(Value);
 is_valid(inform_fun, Value) -> Value =:= undefined orelse is_function(Value, 3);
+is_valid(user_agent, Value) -> is_field_value(Value);
 is_valid(truncated_body, Value) -> Value =:= error orelse Value =:= ok;
 is_valid(Key, Value) when Key =:= h2c; Key =:= trailers; Key =:= drain_on_goaway ->
     is_boolean(Value);
@@ -143,6 +145,13 @@ is_valid(connection_window, Value) ->
 is_valid(push_allowance, Value) -> is_integer(Value) andalso Value > 0;
 %% Limits, in bytes, fields, responses, times or messages.
 is_valid(_Limit, Value) -> Value =:= infinity orelse (is_integer(Value) andalso Value > 0).
+
+%% Line ends would make a field of its own, or a request.
+is_field_value(Value) ->
+    try iolist_to_binary(Value) of
+        Binary -> binary:match(Binary, [<<"\r">>, <<"\n">>, <<0>>]) =:= nomatch
+    catch error:badarg -> false
+    end.
 
 is_proper_list(Value) -> is_list(Value) andalso length_of(Value) =/= improper.
 

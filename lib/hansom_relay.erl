@@ -3,6 +3,9 @@
 %%
 %% Nothing here waits. A call is submitted under a reference, `{Ref, Answer}' comes to the
 %% process as a message, and {@link answer/3} says what to do with it.
+%%
+%% The messages are those of hackney's module, where it has them: so its functions work on
+%% connections of hansom's too, from another node or after hackney has gone back to them.
 -module(hansom_relay).
 
 -export([call/3, cast/1, operation/2, answer/3, close_and_reply/2, is_to_own_caller/2]).
@@ -14,6 +17,7 @@
 %% What is to be done with the answers for one reference.
 -type entry() :: {reply, gen_statem:from()}
                  | {async, gen_statem:from(), StreamTo :: pid()}
+                 | {stream, gen_statem:from()}
                  | {inform, gen_statem:from(), inform_fun()}
                  | {response, gen_statem:from(), inform_fun()}
                  | {produce, gen_statem:from(), producer()}
@@ -39,6 +43,8 @@ call({request, Method, Path, Headers, Body, ReqOpts}, From, _Start) ->
             end);
 call({request_async, Method, Path, Headers, Body, Mode, StreamTo}, From, Start) ->
     call({request_async, Method, Path, Headers, Body, Mode, StreamTo, false, []}, From, Start);
+call({request_async, Method, Path, Headers, Body, Mode, StreamTo, FollowRedirect}, From, Start) ->
+    call({request_async, Method, Path, Headers, Body, Mode, StreamTo, FollowRedirect, []}, From, Start);
 call({request_async, Method, Path, Headers, Body, Mode, StreamTo, FollowRedirect, ReqOpts}, From, _Start)
   when is_pid(StreamTo), is_boolean(FollowRedirect) ->
     case hansom_request:mode(Mode) of
@@ -56,7 +62,9 @@ call({request_async, Method, Path, Headers, Body, Mode, StreamTo, FollowRedirect
         Error ->
             {reply, From, Error}
     end;
-call({send_request_headers, Method, Path, Headers, ReqOpts}, {Sender, _} = From,
+call({send_headers, Method, Path, Headers}, From, Start) ->
+    call({send_headers, Method, Path, Headers, []}, From, Start);
+call({send_headers, Method, Path, Headers, ReqOpts}, {Sender, _} = From,
      #{inform_fun := InformFun, auto_decompress := Decompress}) when is_list(ReqOpts) ->
     Own = [{inform_fun, InformFun}, {auto_decompress, Decompress}
            | [Option || {Key, _} = Option <- ReqOpts,
@@ -75,15 +83,15 @@ call({request_streaming, Method, Path, Headers, Body}, {Sender, _} = From, _Star
                      end,
                      {reply, From}}
             end);
-call({open_h2_stream, Method, Path, Headers, Handler, Manual}, From, _Start)
-  when is_pid(Handler), is_boolean(Manual) ->
-    case hansom_request:head(Method, Path) of
-        {ok, M, P} ->
+call({open_h2_stream, Method, Path, Headers, Handler, Options}, From, _Start)
+  when is_pid(Handler), is_map(Options) ->
+    case hansom_request:stream(Method, Path, Options) of
+        {ok, M, P, Manual} ->
             {pending,
              submit(fun(Ref) ->
                             hansom_nif:open_stream(self(), Ref, M, P, Headers, {Handler, Manual})
                     end),
-             {reply, From}};
+             {stream, From}};
         Error ->
             {reply, From, Error}
     end;
@@ -116,11 +124,31 @@ call({stream_send, StreamId, Data, End}, From, _Start) when is_integer(StreamId)
         {ok, Bytes} -> operation({stream_send, StreamId, Bytes, End}, {reply, From});
         Error -> {reply, From, Error}
     end;
+%% The calls of the library that hackney has for HTTP/2, to what `open_h2_stream' gives.
+call({send_data, StreamId, Data, End}, From, Start) ->
+    call({send_data_blocking, StreamId, Data, End, nonblock}, From, Start);
+call({send_data_blocking, StreamId, Data, End, Timeout}, From, _Start)
+  when is_integer(StreamId), is_boolean(End) ->
+    case hansom_request:bytes(Data) of
+        {ok, Bytes} -> operation({stream_send, StreamId, Bytes, End, Timeout}, {reply, From});
+        Error -> {reply, From, Error}
+    end;
+call({send_trailers, StreamId, Trailers}, From, _Start) when is_integer(StreamId) ->
+    operation({stream_trailers, StreamId, Trailers}, {reply, From});
+call({consume, StreamId, Bytes}, From, _Start)
+  when is_integer(StreamId), StreamId > 0, is_integer(Bytes), Bytes >= 0 ->
+    ok = hansom_nif:cast(self(), {stream_consume, StreamId, Bytes}),
+    {reply, From, ok};
+call({cancel_stream, StreamId, Code}, From, _Start) when is_integer(StreamId) ->
+    operation({stream_cancel, StreamId, hansom_h2_stream:number(Code)}, {reply, From});
 call({setopts, Options} = Operation, From, _Start) when is_list(Options) ->
     operation(Operation, {ask, From, Operation});
 call({recv, Length, Timeout} = Operation, From, _Start)
   when is_integer(Length), Length >= 0, (Timeout =:= infinity orelse is_integer(Timeout)) ->
     operation(Operation, {reply, From});
+%% As hackney's module names it.
+call(close_socket, From, Start) ->
+    call(close, From, Start);
 call(Operation, From, _Start)
   when Operation =:= peername; Operation =:= sockname; Operation =:= peercert; Operation =:= close ->
     for_caller(Operation, From, {ask, From, Operation});
@@ -216,6 +244,8 @@ answer(_Ref, Answer, {reply, From}) -> {reply, From, Answer};
 answer(_Ref, Answer, {inform, From, _InformFun}) -> {reply, From, Answer};
 answer(_Ref, ok, {async, From, _StreamTo}) -> {reply, From, {ok, self()}};
 answer(_Ref, Error, {async, From, _StreamTo}) -> {reply, From, Error};
+answer(_Ref, {ok, StreamId}, {stream, From}) -> {reply, From, {ok, self(), StreamId}};
+answer(_Ref, Error, {stream, From}) -> {reply, From, Error};
 answer(_Ref, {ok, Status, Headers}, {response, From, _InformFun}) ->
     {reply, From, {ok, Status, Headers, self()}};
 answer(_Ref, Error, {response, From, _InformFun}) -> {reply, From, Error};

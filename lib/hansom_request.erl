@@ -1,7 +1,7 @@
 %% @private Checks what a request is made of, before anything is sent.
 -module(hansom_request).
 
--export([head/2, content/1, bytes/1, options/1, to_list/1, with_inform/1, without_inform/1, mode/1,
+-export([head/2, stream/3, content/1, bytes/1, options/1, to_list/1, with_inform/1, without_inform/1, mode/1,
          is_large/2]).
 -export_type([options/0, content/0]).
 
@@ -40,6 +40,15 @@ head(Method, Path) ->
                 {error, _} -> {error, {invalid_request_target, Path}};
                 {PathBin, _} -> head(MethodBin, PathBin)
             end
+    end.
+
+%% The same for a stream of one's own, and whether its window is reopened by hand.
+-spec stream(term(), term(), map()) -> {ok, binary(), binary(), Manual :: boolean()} | {error, term()}.
+stream(Method, Path, Options) ->
+    case {head(Method, Path), maps:get(flow_control, Options, auto)} of
+        {{ok, M, P}, Flow} when Flow =:= auto; Flow =:= manual -> {ok, M, P, Flow =:= manual};
+        {{ok, _, _}, Flow} -> {error, {options, {flow_control, Flow}}};
+        {Error, _} -> Error
     end.
 
 is_clean(<<Byte, Rest/binary>>) when Byte =/= $\r, Byte =/= $\n, Byte =/= 0 -> is_clean(Rest);

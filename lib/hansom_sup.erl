@@ -18,8 +18,10 @@ init([]) ->
                     start => {hansom_conn_sup, start_link, []},
                     shutdown => infinity,
                     type => supervisor},
-    %% Last, so that its end is not that of connections.
+    %% Last, so that their end is not that of connections.
     Descriptors = #{id => hansom_descriptors,
                     start => {hansom_descriptors, start_link, []}},
+    Hackney = #{id => hansom_hackney_switch,
+                start => {hansom_hackney_switch, start_link, []}},
     {ok, {#{strategy => rest_for_one, intensity => 5, period => 10},
-          [Runtime, Connections, Descriptors]}}.
+          [Runtime, Connections, Descriptors, Hackney]}}.

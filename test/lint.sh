@@ -38,7 +38,7 @@ step check_unsafe
 mkdir -p _build/lint_scripts
 step check_licenses
 step rebar3 as lint compile
-step erlc -Werror -o _build/lint_scripts bench/*.erl docs/demo/*.erl test/support/*.erl test/*.erl
+step erlc -Werror -o _build/lint_scripts bench/*.erl docs/demo/*.erl test/support/*.erl test/hackney_suite/*.erl test/*.erl
 step rebar3 xref
 step rebar3 dialyzer
 step mix format --check-formatted

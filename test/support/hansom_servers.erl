@@ -3,7 +3,7 @@
 %% How long they live is told in `hansom_program'.
 -module(hansom_servers).
 
--export([nginx/0, nghttpd/1, httpbin/0, grpc/0, origin/0, origin/2, script/1, stop/1]).
+-export([nginx/0, nghttpd/1, httpbin/0, httpbin/2, grpc/0, origin/0, origin/2, script/1, stop/1]).
 -export([find/1, missing/1, root/0]).
 %% For servers that have a module of their own.
 -export([identity_dir/1, listening/3]).
@@ -114,10 +114,19 @@ nghttpd(Options) ->
 %% @doc Starts httpbin from the virtual environment that `make setup' makes.
 -spec httpbin() -> #{pid := pid(), ports := #{http := inet:port_number()}}.
 httpbin() ->
+    gunicorn(["--bind", "127.0.0.1:0", "--worker-class", "gthread", "--threads", "8", "--keep-alive", "30"]).
+
+%% @doc Starts httpbin as hackney's suites expect it: on a fixed port and a Unix socket, one request for each
+%% connection.
+-spec httpbin(inet:port_number(), file:filename()) ->
+    #{pid := pid(), ports := #{http := inet:port_number()}}.
+httpbin(Port, Socket) ->
+    gunicorn(["--bind", "127.0.0.1:" ++ integer_to_list(Port), "--bind", "unix:" ++ Socket]).
+
+gunicorn(Args) ->
     {ok, Python} = find(python),
-    Args = ["-m", "gunicorn", "--bind", "127.0.0.1:0", "--worker-class", "gthread", "--threads", "8",
-            "--keep-alive", "30", "httpbin:app"],
-    Pid = start(guarded(Python, Args), ["Listening at: http://127.0.0.1:([0-9]+)"]),
+    Pid = start(guarded(Python, ["-m", "gunicorn"] ++ Args ++ ["httpbin:app"]),
+                ["Listening at: http://127.0.0.1:([0-9]+)"]),
     [Port] = await_lines(Pid),
     #{pid => Pid, ports => #{http => list_to_integer(Port)}}.
 

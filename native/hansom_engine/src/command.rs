@@ -157,6 +157,8 @@ pub enum Command<H: Host> {
         data: Content<H::Payload>,
         /// Nothing follows.
         end: bool,
+        /// How long this and what is sent later may wait, instead of the connection's timeout.
+        send_timeout: Option<SendTimeout>,
     },
     /// Send trailers on a stream of one's own, which ends the request.
     StreamTrailers {

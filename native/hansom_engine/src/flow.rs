@@ -25,6 +25,11 @@ impl Pace {
         Self::Push { allowance: 0_i64.saturating_add_unsigned(config.push_allowance), asked: false }
     }
 
+    /// Whether every message is asked for.
+    pub(crate) fn is_pulled(&self) -> bool {
+        matches!(self, Self::Pull { .. })
+    }
+
     /// Whether a piece may be delivered now.
     pub(crate) fn allows(&self) -> bool {
         match self {

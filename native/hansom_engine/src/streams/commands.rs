@@ -64,7 +64,13 @@ impl<H: Host, S: Session> Streams<H, S> {
             Command::OpenStream { caller, request, handler, manual } => {
                 self.open_stream(caller, request, handler, manual, port);
             }
-            Command::StreamSend { caller, stream, data, end } => {
+            Command::StreamSend { caller, stream, data, end, send_timeout } => {
+                if let Some(timeout) = send_timeout
+                    && let Some(key) = self.handled_key(stream)
+                    && let Some(stream) = self.streams.get_mut(key)
+                {
+                    stream.timers.send = timeout;
+                }
                 self.send_on(stream, caller, data, end.then_some(None), port);
             }
             Command::StreamTrailers { caller, stream, trailers } => {

@@ -8,6 +8,10 @@ use crate::http1::Gather;
 
 /// The size from which a piece is not added to any more.
 pub(super) const PIECE: usize = 64 << 10;
+/// Where pieces are asked for one by one, data of this size is one, for a reader that looks for what
+/// the peer sent at a time. Less than that is joined all the same: pieces must not take more memory
+/// than what is in them.
+const APART: usize = 4 << 10;
 
 /// A queue of pieces. What is to be handed over as a whole is one piece, however large; the rest
 /// is joined to pieces of at least [`PIECE`] bytes where a peer sends smaller ones.
@@ -47,10 +51,14 @@ impl<B: BodyBuffer> Inbox<B> {
         Ok(())
     }
 
-    /// Adds data to what is handed over piece by piece.
-    pub(super) fn push(&mut self, data: &[u8]) -> Result<(), Error> {
+    /// Adds data to what is handed over piece by piece; `asked` for one by one.
+    pub(super) fn push(&mut self, data: &[u8], asked: bool) -> Result<(), Error> {
+        let apart = asked && data.len() >= APART;
+        if apart && !self.tail.is_empty() {
+            self.pieces.push_back(self.tail.take()?);
+        }
         self.extend(data, None, u64::MAX)?;
-        if self.tail.len() >= PIECE {
+        if apart || self.tail.len() >= PIECE {
             self.pieces.push_back(self.tail.take()?);
         }
         Ok(())

@@ -166,14 +166,18 @@ impl<H: Host, S: Session> Stream<H, S> {
             self.release(self.unreleased, side);
             Ok(())
         } else {
-            self.inbox.push(data)
+            let asked = matches!(&self.role, Role::Messages(m) if m.pace.is_pulled());
+            self.inbox.push(data, asked)
         }
     }
 
     /// Hands on what its reader wants now.
     fn hand_on(&mut self, side: &mut Side<'_, S>, port: &mut Port<'_, H>) -> Fate {
         let result = match &self.role {
-            Role::Whole(_) => Ok(if self.outcome.is_some() { Fate::Over } else { Fate::Open }),
+            Role::Whole(_) => {
+                let over = self.outcome.is_some() && !self.sends_still();
+                Ok(if over { Fate::Over } else { Fate::Open })
+            }
             Role::Messages(_) => self.hand_messages(side, port),
             Role::Steps(_) => self.hand_steps(side, port),
             Role::Handled(_) => self.hand_handler(side, port),
@@ -194,8 +198,11 @@ impl<H: Host, S: Session> Stream<H, S> {
         side: &mut Side<'_, S>,
         port: &mut Port<'_, H>,
     ) -> Result<Fate, Error> {
-        let sent = self.is_sent();
+        let (sent, sends_still) = (self.is_sent(), self.sends_still());
         let Role::Messages(messages) = &mut self.role else { return Ok(Fate::Open) };
+        if sends_still && messages.accept.is_some() {
+            return Ok(Fate::Open);
+        }
         if (sent || self.response.is_some())
             && let Some(caller) = messages.accept.take()
         {
@@ -226,7 +233,7 @@ impl<H: Host, S: Session> Stream<H, S> {
             Some(_) if !self.inbox.is_empty() => false,
             // A failure is no piece that could be asked for.
             Some(Err(_)) => true,
-            Some(Ok(())) => messages.pace.allows_end(),
+            Some(Ok(())) => !sends_still && messages.pace.allows_end(),
             None => false,
         };
         Ok(if over { Fate::Over } else { Fate::Open })

@@ -217,6 +217,16 @@ impl<H: Host, S: Session> Stream<H, S> {
         self.outbox.is_complete() && self.send.as_ref().is_none_or(S::is_flushed)
     }
 
+    /// Whether the peer, which has answered already, may be taking the rest of the request still. If
+    /// it wants no more it resets the stream (RFC 9113, section 8.1; RFC 9114, section 4.1).
+    pub(super) fn sends_still(&self) -> bool {
+        matches!(self.outcome, Some(Ok(())))
+            && self.send.is_some()
+            && !self.refused
+            && self.timers.send != SendTimeout::Never
+            && !self.is_sent()
+    }
+
     /// Whether more of the response is to be taken in.
     pub(super) fn wants_more(&self) -> bool {
         if S::TAKES_ALL || self.inbox.len() < PIECE {

@@ -243,6 +243,25 @@ async fn an_early_response_is_taken_although_the_request_is_not_all_sent() {
     assert_eq!(full(get(&client, "/")).await.0, 200);
 }
 
+// Clauses: H2-11
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_request_is_sent_to_its_end_although_it_is_answered() {
+    let (done, mut all) = tokio::sync::mpsc::unbounded_channel();
+    let mut builder = server::Builder::new();
+    builder.initial_window_size(1000);
+    let client = served_by(Config::default(), builder, move |mut exchange| {
+        let done = done.clone();
+        async move {
+            exchange.answer("taken");
+            let _ = done.send(exchange.content().await.len());
+        }
+    })
+    .await;
+    let pending = ask(&client, "POST", "/", Content::Payload(Large(vec![7; 500_000])));
+    assert_eq!(full(pending).await, (200, b"taken".to_vec()));
+    assert_eq!(all.recv().await, Some(500_000));
+}
+
 // Clauses: API-19
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn header_fields_of_the_last_response_are_kept() {

@@ -22,7 +22,7 @@ async fn open(client: &Client, handler: Receiver, manual: bool) -> u64 {
 
 fn send(client: &Client, stream: u64, data: &[u8], end: bool) -> Pending {
     let data = Content::Bytes(data.to_vec());
-    client.ask(|caller| Command::StreamSend { caller, stream, data, end })
+    client.ask(|caller| Command::StreamSend { caller, stream, data, end, send_timeout: None })
 }
 
 fn cancel(client: &Client, stream: u64, code: u32) -> Pending {

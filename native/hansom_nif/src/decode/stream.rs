@@ -1,14 +1,14 @@
 //! Operations on streams of a handler's own, and on bodies whose ends have fields of their own.
 
-use hansom_engine::Command;
+use hansom_engine::{Command, SendTimeout};
 use rustler::{Atom, Env, Term};
 
-use super::request::header_list;
+use super::request::{header_list, send_timeout};
 use super::{Call, badarg, content};
 use crate::atoms;
 use crate::notify::{Beam, Receiver};
 
-/// `{finish_send_body, Trailers}`, `{stream_send, Stream, Data, End}`,
+/// `{finish_send_body, Trailers}`, `{stream_send, Stream, Data, End}`, the same with a send timeout,
 /// `{stream_trailers, Stream, Trailers}` or `{stream_cancel, Stream, Code}`; `None` if it is
 /// none of them. `Err` is the reason in `{error, Reason}`.
 pub(super) fn call<'a>(env: Env<'a>, op: Term<'a>) -> Result<Option<Call>, Term<'a>> {
@@ -22,9 +22,15 @@ pub(super) fn call<'a>(env: Env<'a>, op: Term<'a>) -> Result<Option<Call>, Term<
     if let Ok((name, stream, data, end)) = op.decode::<(Atom, u64, Term<'a>, bool)>()
         && name == atoms::stream_send()
     {
-        return Ok(content(env, data).map(|data| {
-            Box::new(move |caller| Command::StreamSend { caller, stream, data, end }) as Call
-        }));
+        return Ok(send(env, stream, data, end, None));
+    }
+    if let Ok((name, stream, data, end, timeout)) =
+        op.decode::<(Atom, u64, Term<'a>, bool, Term<'a>)>()
+        && name == atoms::stream_send()
+    {
+        return Ok(
+            send_timeout(timeout).and_then(|timeout| send(env, stream, data, end, Some(timeout)))
+        );
     }
     let Ok((name, stream, argument)) = op.decode::<(Atom, u64, Term<'a>)>() else {
         return Ok(None);
@@ -40,6 +46,17 @@ pub(super) fn call<'a>(env: Env<'a>, op: Term<'a>) -> Result<Option<Call>, Term<
         }));
     }
     Ok(None)
+}
+
+fn send<'a>(
+    env: Env<'a>,
+    stream: u64,
+    data: Term<'a>,
+    end: bool,
+    send_timeout: Option<SendTimeout>,
+) -> Option<Call> {
+    let data = content(env, data)?;
+    Some(Box::new(move |caller| Command::StreamSend { caller, stream, data, end, send_timeout }))
 }
 
 /// `{stream_next, Caller}`, `{abandon, Sender}`, `{grant, Receiver, Bytes}` or `{stream_consume, Stream, Bytes}`.

@@ -1,0 +1,217 @@
+%% @doc The real hackney on hansom. `HACKNEY_LIBS', a colon separated list of ebin folders, says where it and what it
+%% needs are; without it these cases are skipped.
+%%
+%% hackney is installed in a node of its own, so that it does not disturb other suites.
+-module(hansom_hackney_real_SUITE).
+
+-include_lib("stdlib/include/assert.hrl").
+
+-compile([export_all, nowarn_export_all]).
+
+-import(hansom_case, [wait_for/1]).
+-import(hansom_node, [call/2, call/4]).
+
+all() -> hansom_case:cases(?MODULE).
+
+suite() -> [{timetrap, {seconds, 180}}].
+
+init_per_suite(Config) ->
+    case os:getenv("HACKNEY_LIBS", "") of
+        "" ->
+            {skip, "HACKNEY_LIBS is not set: the real hackney is not there"};
+        Libs ->
+            Server = hansom_servers:origin(),
+            [{server, Server}, {libs, string:lexemes(Libs, ":")} | hansom_case:init_suite(Config)]
+    end.
+
+end_per_suite(Config) ->
+    ok = hansom_servers:stop(proplists:get_value(server, Config)),
+    hansom_case:end_suite(Config).
+
+init_per_testcase(Case, Config) ->
+    Peer = hansom_node:start(lists:append([["-pa", Dir] || Dir <- proplists:get_value(libs, Config)])),
+    {ok, _} = call(Peer, application, ensure_all_started, [hackney]),
+    ok = call(Peer, hansom_hackney, install, []),
+    hansom_case:init_case(?MODULE, Case, [{peer, Peer} | Config]).
+
+end_per_testcase(_, Config) ->
+    Peer = proplists:get_value(peer, Config),
+    installed = maps:get(state, call(Peer, hansom_hackney, status, [])),
+    ok = hansom_node:stop(Peer),
+    hansom_case:end_case(Config).
+
+%% Runs in the node that has hackney.
+there(Config, Fun) -> call(proplists:get_value(peer, Config), Fun).
+
+url(http, Path, Config) -> url("http", http, Path, Config);
+url(https, Path, Config) -> url("https", https, Path, Config).
+
+url(Scheme, Key, Path, Config) ->
+    #{ports := #{Key := Port}} = proplists:get_value(server, Config),
+    iolist_to_binary([Scheme, "://localhost:", integer_to_list(Port), Path]).
+
+tls(Config) ->
+    #{cacerts := Roots} = proplists:get_value(server, Config),
+    [{ssl_options, [{cacerts, Roots}]}].
+
+%% Processes of hansom's, by what hackney's supervisor has started.
+connections() ->
+    [Pid || {_, Pid, _, _} <- supervisor:which_children(hackney_conn_sup), is_map(hansom:info(Pid))].
+
+%% Clauses: POOL-1, POOL-3, POOL-4, POOL-5, POOL-8, POOL-9, POOL-10
+pool_01_requests_share_connections(Config) ->
+    Url = url(http, "/hello", Config),
+    {Answers, Pids} =
+        there(Config,
+              fun() ->
+                      Get = fun() -> {ok, 200, _, Body} = hackney:request(get, Url), Body end,
+                      Answers = [Get() || _ <- lists:seq(1, 20)],
+                      {Answers, hansom_hackney_real_SUITE:connections()}
+              end),
+    ?assertEqual([<<"Hello, world!\n">>], lists:usort(Answers)),
+    ?assertMatch([_], Pids).
+
+%% Many short-lived users: a connection that is the pool's again does not end with the one that used it last, and an
+%% immediate new checkout finds it.
+%% Clauses: POOL-13, POOL-14, POOL-15
+pool_15_short_lived_users(Config) ->
+    Url = url(http, "/hello", Config),
+    {Answers, Count} =
+        there(Config,
+              fun() ->
+                      ok = hackney_pool:start_pool(short, [{max_connections, 4}]),
+                      User = fun() ->
+                                     {_, Monitor} = spawn_monitor(
+                                                      fun() -> exit(hackney:request(get, Url, [], <<>>, [{pool, short}])) end),
+                                     receive {'DOWN', Monitor, process, _, {ok, Status, _, Body}} -> {Status, Body};
+                                             {'DOWN', Monitor, process, _, Other} -> Other
+                                     end
+                             end,
+                      Rows = [spawn_monitor(fun() -> exit([User() || _ <- lists:seq(1, 200)]) end) || _ <- lists:seq(1, 4)],
+                      Answers = lists:append([receive {'DOWN', M, process, _, Row} -> Row end || {_, M} <- Rows]),
+                      {Answers, length(hansom_hackney_real_SUITE:connections())}
+              end),
+    ?assertEqual([{200, <<"Hello, world!\n">>}], lists:usort(Answers)),
+    ?assert(Count >= 1),
+    ?assert(Count =< 4).
+
+%% Clauses: POOL-6, POOL-7, POOL-8, POOL-16, TRAP-23
+pool_16_the_pool_stops(Config) ->
+    Url = url(http, "/hello", Config),
+    ?assertEqual([], there(Config,
+                           fun() ->
+                                   ok = hackney_pool:start_pool(gone, []),
+                                   {ok, 200, _, _} = hackney:request(get, Url, [], <<>>, [{pool, gone}]),
+                                   [Pid] = hansom_hackney_real_SUITE:connections(),
+                                   Monitor = monitor(process, Pid),
+                                   ok = hackney_pool:stop_pool(gone),
+                                   receive {'DOWN', Monitor, process, _, _} -> ok after 10000 -> error(alive) end,
+                                   hansom_hackney_real_SUITE:connections()
+                           end)).
+
+%% A connection is dialled without TLS, upgraded by its user, and used again over HTTP/1.1.
+%% Clauses: POOL-9, POOL-17, TRAP-9
+pool_17_encrypted_connections(Config) ->
+    Url = url(https, "/hello", Config),
+    Options = [{protocols, [http1]} | tls(Config)],
+    {Answers, Count} =
+        there(Config,
+              fun() ->
+                      Answers = [hackney:request(get, Url, [], <<>>, Options) || _ <- lists:seq(1, 5)],
+                      {[{Status, Body} || {ok, Status, _, Body} <- Answers],
+                       length(hansom_hackney_real_SUITE:connections())}
+              end),
+    ?assertEqual(lists:duplicate(5, {200, <<"Hello, world!\n">>}), Answers),
+    ?assert(Count =< 5).
+
+%% Clauses: POOL-17, POOL-18, H2-3
+pool_18_shared_connection(Config) ->
+    Url = url(https, "/delay/20", Config),
+    Options = tls(Config),
+    {Statuses, Protocols} =
+        there(Config,
+              fun() ->
+                      {ok, 200, _, _} = hackney:request(get, Url, [], <<>>, Options),
+                      Users = [spawn_monitor(fun() -> exit(hackney:request(get, Url, [], <<>>, Options)) end)
+                               || _ <- lists:seq(1, 50)],
+                      Statuses = [receive {'DOWN', M, process, _, {ok, Status, _, _}} -> Status;
+                                          {'DOWN', M, process, _, Other} -> Other
+                                  end || {_, M} <- Users],
+                      {Statuses, [hackney_conn:get_protocol(Pid) || Pid <- hansom_hackney_real_SUITE:connections()]}
+              end),
+    ?assertEqual([200], lists:usort(Statuses)),
+    ?assertEqual([http2], Protocols).
+
+%% Clauses: API-37
+api_37_streams_of_hackneys_module(Config) ->
+    Url = url(https, "/echo", Config),
+    Options = tls(Config),
+    Module = hackney_h2_stream,
+    case there(Config, fun() -> code:ensure_loaded(Module) end) of
+        {error, _} ->
+            {skip, "this hackney has no streams of one's own"};
+        {module, Module} ->
+            ?assertEqual({200, <<"hello, world">>},
+                         there(Config, fun() -> hansom_hackney_real_SUITE:converse(Url, Options) end))
+    end.
+
+converse(Url, Options) ->
+    Hackney = hackney,
+    {ok, Stream} = Hackney:h2_open(post, Url, [], Options),
+    ok = Hackney:h2_send(Stream, <<"hello, ">>),
+    {ok, {response, Status, _}} = Hackney:h2_recv(Stream, 10000),
+    ok = Hackney:h2_send(Stream, <<"world">>, fin),
+    Body = received(Hackney, Stream, <<>>),
+    ok = Hackney:h2_close(Stream),
+    {Status, Body}.
+
+received(Hackney, Stream, Seen) ->
+    case Hackney:h2_recv(Stream, 10000) of
+        {ok, {data, Data}} -> received(Hackney, Stream, <<Seen/binary, Data/binary>>);
+        {ok, done} -> Seen
+    end.
+
+%% Clauses: ASY-1, ASY-16
+asy_16_what_the_manager_says(Config) ->
+    Url = url(http, "/bytes/100000", Config),
+    Pulled = there(Config,
+                   fun() ->
+                           {ok, Ref} = hackney:request(get, Url, [], <<>>, [{async, once}]),
+                           receive {hackney_response, Ref, {status, 200, _}} -> ok end,
+                           receive {hackney_response, Ref, {headers, _}} -> ok end,
+                           {hackney_manager:get_state(Ref), hackney_manager:async_response_pid(Ref) =:= {ok, Ref}}
+                   end),
+    ?assertEqual({streaming_once, true}, Pulled).
+
+%% Clauses: ASY-5, RSP-25
+asy_05_redirects_and_reuse(Config) ->
+    Url = url(http, "/redirect/3", Config),
+    ?assertMatch({ok, 200, _, _}, there(Config, fun() -> hackney:request(get, Url, [], <<>>, [{follow_redirect, true}]) end)).
+
+%% Clauses: ST-26
+st_26_back_and_forth_under_load(Config) ->
+    Url = url(http, "/hello", Config),
+    Results = there(Config, fun() -> hansom_hackney_real_SUITE:back_and_forth(Url) end),
+    ?assertEqual([200], lists:usort(Results)).
+
+back_and_forth(Url) ->
+    Stop = atomics:new(1, []),
+    Users = [spawn_monitor(fun() -> exit(until(Stop, Url, [])) end) || _ <- lists:seq(1, 4)],
+    [begin
+         ok = hansom_hackney:uninstall(),
+         {ok, 200, _, _} = hackney:request(get, Url),
+         ok = hansom_hackney:install(),
+         {ok, 200, _, _} = hackney:request(get, Url)
+     end || _ <- lists:seq(1, 20)],
+    ok = atomics:put(Stop, 1, 1),
+    lists:append([receive {'DOWN', M, process, _, Statuses} -> Statuses end || {_, M} <- Users]).
+
+until(Stop, Url, Statuses) ->
+    Status = case hackney:request(get, Url) of
+        {ok, Code, _, _} -> Code;
+        Other -> Other
+    end,
+    case atomics:get(Stop, 1) of
+        0 -> until(Stop, Url, [Status | Statuses]);
+        1 -> [Status | Statuses]
+    end.
