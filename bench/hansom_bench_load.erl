@@ -118,7 +118,7 @@ whole_seconds(Seconds) -> integer_to_list(max(1, round(Seconds))).
 
 %% What a command prints, and its CPU time: the shell's `times' tells on its last line what its child has used.
 timed(Command) ->
-    Output = os:cmd(lists:flatten([Command, "; times"])),
+    Output = os:cmd(unicode:characters_to_list([Command, "; times"])),
     [UserM, UserS, SystemM, SystemS] = match(Output, "([0-9]+)m([0-9.]+)s ([0-9]+)m([0-9.]+)s\\s*$"),
     {Output, ((number(UserM) + number(SystemM)) * 60 + number(UserS) + number(SystemS)) * 1000000}.
 
