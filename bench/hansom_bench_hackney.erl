@@ -4,7 +4,7 @@
 
 -export([main/0]).
 %% What hansom_bench_load expects of a connection: here a user of hackney's pool.
--export([start_link/1, connect/1, request/5, body/1, stop/1]).
+-export([start_link/1, connect/1, request/5, stop/1]).
 
 -define(SMALL, 1024).
 -define(CONCURRENCY, [1, 16, 64]).
@@ -76,7 +76,7 @@ once(How, Security, Concurrency, Server, Seconds) ->
     Pool = list_to_atom("bench_" ++ atom_to_list(How)),
     ok = hackney_pool:start_pool(Pool, [{max_connections, Concurrency}]),
     Options = #{url => url(Security, Server), options => [{pool, Pool}, {recv_timeout, 60000} | options(Security, Server)]},
-    Result = hansom_bench_load:run(?MODULE, Options, {<<>>, ?SMALL}, {Concurrency, Seconds}),
+    Result = hansom_bench_load:run(?MODULE, Options, {<<>>, ?SMALL}, {Concurrency, Seconds}, each),
     ok = hackney_pool:stop_pool(Pool),
     Result.
 
@@ -98,20 +98,16 @@ start_link(Options) -> {ok, Options}.
 connect(_User) -> ok.
 stop(_User) -> ok.
 
-request(#{url := Url, options := Options} = User, <<"GET">>, _Path, _Headers, _Body) ->
-    {ok, Status, Headers, Body} = hackney:request(get, Url, [], <<>>, Options),
-    put({?MODULE, User}, Body),
-    {ok, Status, Headers}.
-
-body(User) -> {ok, erase({?MODULE, User})}.
+request(#{url := Url, options := Options}, <<"GET">>, _Path, _Headers, _Body) ->
+    hackney:request(get, Url, [], <<>>, Options).
 
 %% The report
 
 line({Security, Concurrency}, Rounds) ->
     {Original, Hansom} = {median(rps, original, Rounds), median(rps, hansom, Rounds)},
     {CpuOriginal, CpuHansom} = {median(cpu_us, original, Rounds), median(cpu_us, hansom, Rounds)},
-    io_lib:format("~-6s ~3b users: ~8.0f -> ~8.0f requests/s (x ~.2f), ~6.1f -> ~6.1f us CPU, p99 ~b -> ~b us~n",
-                  [Security, Concurrency, Original, Hansom, Hansom / Original, CpuOriginal, CpuHansom,
+    io_lib:format("~-6s ~3b users: ~8b -> ~8b requests/s (x ~.2f), ~6.1f -> ~6.1f us CPU, p99 ~b -> ~b us~n",
+                  [Security, Concurrency, round(Original), round(Hansom), Hansom / Original, CpuOriginal, CpuHansom,
                    round(median(p99_us, original, Rounds)), round(median(p99_us, hansom, Rounds))]).
 
 median(Key, How, Rounds) ->
