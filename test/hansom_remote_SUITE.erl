@@ -10,7 +10,7 @@
 
 -import(hansom_node, [call/2, call/4]).
 
--define(DEADLINE, 5000).
+-define(DEADLINE, 20000).
 
 all() ->
     [st_29_every_function, st_29_interim_responses_are_told, st_29_bodies_made_by_functions,

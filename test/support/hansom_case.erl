@@ -14,14 +14,14 @@
 -export([conn/0, is_hansom/0, application/0, deadline/0]).
 -export([cases/1, init_suite/1, end_suite/1, init_case/3, end_case/1]).
 -export([serve/1, serve_each/1, serve_on/3, local_path/0, full_listener/0]).
--export([options/2, start/2, start_with/1, connect/2, connected/1, connected/2, adopt/1]).
+-export([options/2, patient/0, start/2, start_with/1, connect/2, connected/1, connected/2, adopt/1]).
 -export([request/1, request/2, exchange/1, exchange/2, state/1, is_state/2, is_gone/1, monitor_exit/1]).
 -export([other_node/0, await/1, async/1, result/1, result/2, process/0, run_in/2, start_in/2, kill/1]).
 -export([payload/1, payloads/1, body_of/1, no_message/0, flush_to/1]).
 -export([wait_for/1, descriptors/0, affordable/1, hold/1]).
 -export([response/1, response/2, chunked/1, pieces/1]).
 
--define(DEADLINE, 5000).
+-define(DEADLINE, 20000).
 -define(TRACKED, hansom_case_started).
 
 %% @doc The module under test.
@@ -140,7 +140,10 @@ local_path() ->
 
 %% @doc Start options for a connection to the server, overridden by `Options'.
 options(Server, Options) ->
-    maps:merge(#{host => "127.0.0.1", port => hansom_script:port(Server)}, Options).
+    maps:merge((patient())#{host => "127.0.0.1", port => hansom_script:port(Server)}, Options).
+
+%% @doc Start options of a connection that waits longer than by default: a machine may stand still for seconds.
+patient() -> #{connect_timeout => 30000, recv_timeout => 30000}.
 
 %% @doc A connection in `idle', linked to the case and stopped at its end.
 start(Server, Options) ->

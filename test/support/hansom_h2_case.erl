@@ -42,8 +42,8 @@ options(Config) -> options(#{}, Config).
 
 options(More, Config) ->
     #{cacerts := Roots} = origin(Config),
-    maps:merge(#{host => "localhost", port => port(https, Config), transport => hackney_ssl,
-                 ssl_options => [{cacerts, Roots}]}, More).
+    maps:merge((hansom_case:patient())#{host => "localhost", port => port(https, Config), transport => hackney_ssl,
+                                        ssl_options => [{cacerts, Roots}]}, More).
 
 %% @doc A connection in `connected'.
 open(Config) -> connect(options(Config)).

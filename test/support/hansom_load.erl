@@ -222,10 +222,12 @@ open(Transport, Target) ->
 no_pool() -> self().
 
 options(http, #{http := Port}, More) ->
-    More#{host => "127.0.0.1", port => Port};
+    maps:merge(patient(#{host => "127.0.0.1", port => Port}), More);
 options(https, #{https := Port, cacerts := Roots}, More) ->
-    More#{host => "127.0.0.1", port => Port, transport => hackney_ssl,
-          connect_options => [{protocols, [http1]}], ssl_options => [{cacerts, Roots}]}.
+    maps:merge(patient(#{host => "127.0.0.1", port => Port, transport => hackney_ssl,
+                         connect_options => [{protocols, [http1]}], ssl_options => [{cacerts, Roots}]}), More).
+
+patient(Options) -> maps:merge(hansom_case:patient(), Options).
 
 %% @doc One exchange, checked; throws what the connection answers instead of a success.
 -spec exchange(kind(), pid()) -> ok.

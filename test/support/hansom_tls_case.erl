@@ -109,8 +109,8 @@ answer(Socket) ->
 
 %% @doc Start options for TLS to `localhost'.
 options(Port, SslOptions) ->
-    #{host => "localhost", port => Port, transport => hackney_ssl,
-      connect_options => [{protocols, [http1]}], ssl_options => SslOptions}.
+    (hansom_case:patient())#{host => "localhost", port => Port, transport => hackney_ssl,
+                             connect_options => [{protocols, [http1]}], ssl_options => SslOptions}.
 
 start(Port, SslOptions) ->
     hansom_case:start_with(options(Port, SslOptions)).

@@ -5,12 +5,18 @@
 #[path = "support/host.rs"]
 mod host;
 
-use std::sync::Barrier;
+use std::sync::{Barrier, mpsc};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use hansom_engine::{Answer, Command, Config, Connection, Content};
-use host::{Caller, Client, PATIENCE, Pending, TestHost, TestSink, describe, within};
+use hansom_engine::{
+    Answer, AsyncMode, BodyBuffer, Command, Config, Connection, Content, Gone, HeaderList, Message,
+    Notice, RequestOptions, Sink,
+};
+use host::{
+    Caller, Client, PATIENCE, Pending, Receiver, TestHost, TestSink, describe, head, request, send,
+    told, within,
+};
 use tokio::io::AsyncReadExt;
 use tokio::runtime::{Builder, Runtime};
 use tokio::sync::oneshot;
@@ -115,6 +121,71 @@ fn ends_while_asked(end: impl Fn(Client, Runtime)) {
             end(client, runtime);
         });
     }
+}
+
+/// Keeps the connection's lock until it is told to go on.
+struct Slow {
+    entered: mpsc::Sender<()>,
+    go_on: mpsc::Receiver<()>,
+}
+
+impl Sink<TestHost> for Slow {
+    fn reply(&mut self, _: Caller, _: Answer<TestHost>) {
+        self.entered.send(()).unwrap();
+        self.go_on.recv_timeout(PATIENCE).unwrap();
+    }
+    fn inform(&mut self, _: &Caller, _: u16, _: &[u8], _: &HeaderList) {}
+    fn send(&mut self, _: &Receiver, _: Message<TestHost>) -> Result<(), Gone> {
+        Ok(())
+    }
+    fn notify(&mut self, _: Notice<TestHost>) {}
+}
+
+/// As if each had found the lock free.
+#[test]
+fn queued_commands_do_what_they_do_one_by_one() {
+    const RESPONSE: &[u8] =
+        b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n3\r\none\r\n3\r\ntwo\r\n0\r\n\r\n";
+    let runtime = runtime();
+    let (client, mut peer) = runtime.block_on(Client::connected(Config::default()));
+    let (connection, sink) = (&client.connection, &client.sink);
+    let (messages, mut inbox) = tokio::sync::mpsc::unbounded_channel();
+    let accepted = asked(connection, sink, 1, |caller| Command::RequestAsync {
+        caller,
+        request: request("GET", Content::Empty),
+        options: RequestOptions::default(),
+        receiver: Receiver { id: 1, messages },
+        receiver_owns: false,
+        mode: AsyncMode::Once,
+        follow_redirect: false,
+    });
+    let mut next = || runtime.block_on(within(inbox.recv())).map(|message| told(&message));
+    assert!(matches!(heard(accepted), Some(Answer::Ok)));
+    runtime.block_on(async {
+        head(&mut peer).await;
+        send(&mut peer, RESPONSE).await;
+    });
+    assert_eq!(next().as_deref(), Some("status 200"));
+    assert_eq!(next().as_deref(), Some("headers"));
+    let (entered, is_entered) = mpsc::channel();
+    let (go_on, may_go_on) = mpsc::channel();
+    thread::scope(|scope| {
+        scope.spawn(move || {
+            let caller = Caller { id: 2, process: 2, reply: None };
+            let mut slow = Slow { entered, go_on: may_go_on };
+            connection.submit(Command::Protocol { caller }, &mut slow);
+        });
+        is_entered.recv_timeout(PATIENCE).unwrap();
+        connection.submit(Command::StreamNext { receiver: None }, &mut sink.clone());
+        let stopped = asked(connection, sink, 1, |caller| Command::StopAsync { caller });
+        let rest = asked(connection, sink, 1, |caller| Command::Body { caller });
+        go_on.send(()).unwrap();
+        assert!(matches!(heard(stopped), Some(Answer::Ok)));
+        assert_eq!(next().as_deref(), Some("one"));
+        let rest = heard(rest).expect("the caller was dropped");
+        assert!(matches!(&rest, Answer::Data(body) if body.as_slice() == b"two"));
+    });
+    assert_eq!(next(), None);
 }
 
 /// Ends a runtime, which nothing keeps from ending.

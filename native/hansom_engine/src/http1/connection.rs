@@ -238,14 +238,19 @@ impl<H: Host> Http1<H> {
                     *credits = credits.saturating_add(1);
                 }
             }
-            Command::StopAsync { caller } => match self.active() {
-                Some(active) if matches!(active.consumer, Consumer::Async(_)) => {
-                    active.stop_delivery(port);
-                    port.set_state(State::Receiving);
-                    port.sink.reply(caller, Answer::Ok);
+            Command::StopAsync { caller } => {
+                // What is here was asked for before this: of several commands in a row only the
+                // last is followed by a drive.
+                self.advance(port);
+                match self.active() {
+                    Some(active) if matches!(active.consumer, Consumer::Async(_)) => {
+                        active.stop_delivery(port);
+                        port.set_state(State::Receiving);
+                        port.sink.reply(caller, Answer::Ok);
+                    }
+                    _ => port.refuse(caller),
                 }
-                _ => port.refuse(caller),
-            },
+            }
             Command::Pause { caller } => {
                 if let Some(pace @ Pace::Push { .. }) = self.pace() {
                     *pace = Pace::Pull { credits: 0 };

@@ -140,7 +140,7 @@ impl<H: Host> Http1<H> {
     }
 
     /// Uses what was received as far as somebody wants it.
-    fn advance(&mut self, port: &mut Port<'_, H>) {
+    pub(super) fn advance(&mut self, port: &mut Port<'_, H>) {
         loop {
             if self.link.is_none() {
                 return;
