@@ -18,7 +18,7 @@
 all() ->
     [stopped, stopped_in_an_exchange, killed, killed_in_an_exchange, owner_dies, starter_exits, peer_resets,
      peer_closes, dial_refused, handshake_refused, handshake_abandoned, requests_abandoned,
-     waits_expire, receivers_die, bodies_not_read, one_connection_many_exchanges].
+     waits_expire, receivers_die, bodies_not_read, one_connection_many_exchanges, one_connection_many_streams].
 
 suite() -> [{timetrap, {seconds, 90}}].
 
@@ -277,3 +277,42 @@ one_connection_many_exchanges(Config) ->
         put(Key, Pid),
         ok = hansom_load:exchange(lists:nth(rand:uniform(3), [sync, async, once]), Pid)
     end).
+
+%% Twenty thousand, or as many as the environment variable HANSOM_TEST_STREAMS says: a million take minutes. Whole
+%% responses, messages, uploads and responses given up.
+%% Clauses: VM-8, H2-3
+one_connection_many_streams(Config) ->
+    Count = list_to_integer(os:getenv("HANSOM_TEST_STREAMS", "20000")),
+    ct:timetrap({seconds, 90 + Count div 200}),
+    #{https := Port, cacerts := Roots} = proplists:get_value(target, Config),
+    Options = #{host => "localhost", port => Port, transport => hackney_ssl, ssl_options => [{cacerts, Roots}]},
+    Grown = peer:call(proplists:get_value(peer, Config), erlang, apply, [fun() ->
+        {ok, Pid} = hansom_conn:start_link(Options),
+        ok = hansom_conn:connect(Pid),
+        http2 = hansom_conn:get_protocol(Pid),
+        ok = streams(Pid, max(5000, Count div 20)),
+        Memory = memory(),
+        ok = streams(Pid, Count),
+        Grown = memory() - Memory,
+        ok = hansom_conn:stop(Pid),
+        Grown
+    end, []], infinity),
+    ct:pal("~b streams of one connection, grown by ~b KiB", [Count, Grown div 1024]),
+    ?assert(Grown < 8 bsl 20).
+
+streams(Pid, Count) ->
+    Workers = [spawn_monitor(fun() -> [stream(N rem 4, Pid) || N <- lists:seq(1, Count div ?AT_A_TIME)], no_message() end)
+               || _ <- lists:seq(1, ?AT_A_TIME)],
+    [receive {'DOWN', Monitor, process, _, Reason} -> normal = Reason end || {_, Monitor} <- Workers],
+    ok.
+
+stream(0, Pid) ->
+    {ok, 200, _, <<_:100/binary>>} = hansom_conn:request(Pid, <<"GET">>, <<"/bytes/100">>, [], <<>>);
+stream(1, Pid) ->
+    {ok, Pid} = hansom_conn:request_async(Pid, <<"GET">>, <<"/bytes/100">>, [], <<>>, true),
+    done = lists:last(hansom_case:payloads(Pid));
+stream(2, Pid) ->
+    {ok, 200, _, <<"bytes: 100", _/binary>>} = hansom_conn:request(Pid, <<"POST">>, <<"/upload">>, [], <<0:800>>);
+stream(3, Pid) ->
+    {ok, Pid, Id} = hansom_h2_stream:open(Pid, <<"GET">>, <<"/delay/3600000">>, []),
+    ok = hansom_h2_stream:cancel(Pid, Id).

@@ -14,18 +14,21 @@
 
 -define(CONN, (hansom_case:conn())).
 -define(MIB, 1048576).
--define(LARGE, (16 * ?MIB)).
 %% Of what moves megabytes on a machine that others use too.
 -define(PATIENCE, 60000).
 
 -import(hansom_case, [state/1, async/1, result/2, process/0, run_in/2, start_in/2, kill/1, payload/1, payloads/1,
                       body_of/1, wait_for/1]).
 
--type site() :: #{open := fun((Options :: map()) -> pid()), prefix := binary()}.
+-type site() :: #{open := fun((Options :: map()) -> pid()), prefix := binary(),
+                  %% Of large bodies, 16 MiB by default.
+                  large => pos_integer()}.
 
 open(Site) -> open(Site, #{}).
 
 open(#{open := Open}, Options) -> Open(Options).
+
+size_of(Site) -> maps:get(large, Site, 16 * ?MIB).
 
 %% A path below the prefix.
 path(#{prefix := Prefix}, Path) -> iolist_to_binary([Prefix, Path]).
@@ -56,7 +59,7 @@ sizes(Site) ->
          ?assert(is_pattern(Size, Body), Size),
          ?assertEqual(integer_to_binary(Size), proplists:get_value(<<"content-length">>, Headers)),
          ?assertMatch({ok, 200, _, <<>>}, ?CONN:request(Pid, <<"HEAD">>, Path, [], <<>>))
-     end || Size <- [0, 1, 16383, 16384, 16385, 65535, 65536, ?MIB, ?LARGE]],
+     end || Size <- [0, 1, 16383, 16384, 16385, 65535, 65536, ?MIB, size_of(Site)]],
     ?assertEqual(connected, state(Pid)).
 
 %% @doc Status codes, with and without content.
@@ -84,10 +87,10 @@ pushed(Site) ->
     Pid = open(Site),
     {ok, Ref} = ?CONN:request_async(Pid, <<"GET">>, large(Site), [], <<>>, true),
     [{status, 200, _}, {headers, _} | Rest] = payloads(Ref),
-    ?assert(is_pattern(?LARGE, body_of(Rest))),
+    ?assert(is_pattern(size_of(Site), body_of(Rest))),
     ?assertEqual(done, lists:last(Rest)).
 
-large(Site) -> path(Site, ["/bytes/", integer_to_list(?LARGE)]).
+large(Site) -> path(Site, ["/bytes/", integer_to_list(size_of(Site))]).
 
 %% @doc A large body, each part of which is asked for.
 pulled(Site) ->
@@ -95,7 +98,7 @@ pulled(Site) ->
     {ok, Ref} = ?CONN:request_async(Pid, <<"GET">>, large(Site), [], <<>>, once),
     {status, 200, _} = payload(Ref),
     {headers, _} = payload(Ref),
-    ?assert(is_pattern(?LARGE, iolist_to_binary(pull(Pid, Ref)))).
+    ?assert(is_pattern(size_of(Site), iolist_to_binary(pull(Pid, Ref)))).
 
 pull(Pid, Ref) ->
     ok = ?CONN:stream_next(Pid),
@@ -127,7 +130,7 @@ slow_readers(Site) ->
     %% One of them goes on to its end, the others end in the middle.
     Test = self(),
     start_in(hd(Readers), fun() -> Test ! {pulled, iolist_to_binary([First | pull(Pid, Ref)])} end),
-    receive {pulled, Whole} -> ?assert(is_pattern(?LARGE, Whole))
+    receive {pulled, Whole} -> ?assert(is_pattern(size_of(Site), Whole))
     after ?PATIENCE -> error(no_result)
     end,
     lists:foreach(fun hansom_case:kill/1, Readers),
@@ -159,7 +162,7 @@ uploads(Site) ->
          {ok, 200, _, Whole} = ?CONN:request(Pid, <<"POST">>, path(Site, "/upload"), [], Body),
          ?assertEqual(Report, Whole),
          ?assertEqual(Report, upload(Pid, path(Site, "/upload"), Body, 60000))
-     end || Size <- [0, 1, 16385, ?MIB, ?LARGE]],
+     end || Size <- [0, 1, 16385, ?MIB, size_of(Site)]],
     {ok, 200, _, Echo} = ?CONN:request(Pid, <<"PUT">>, path(Site, "/echo"), [], bytes(?MIB)),
     ?assert(is_pattern(?MIB, Echo)).
 
@@ -229,7 +232,7 @@ drained(Site, Path, Retire) ->
     {Pid, Ref, First} = half_read(Site, #{drain_on_goaway => true}, Path),
     ok = Retire(),
     hansom_case:is_state(Pid, closed),
-    ?assert(is_pattern(?LARGE, iolist_to_binary([First | pull(Pid, Ref)]))),
+    ?assert(is_pattern(size_of(Site), iolist_to_binary([First | pull(Pid, Ref)]))),
     ?assertEqual({error, invalid_state}, get(Pid, Path)),
     ok = ?CONN:connect(Pid),
     ?assertMatch({ok, 200, _, _}, get(Pid, Path)).
