@@ -306,6 +306,12 @@ peer_certificate(Module, Socket) ->
 call(gen_tcp, Function, Args)
   when Function =:= setopts; Function =:= peername; Function =:= sockname ->
     call(inet, Function, Args);
+%% So a socket that found its peer gone while it was read says it.
+call(gen_tcp, send, [Socket, Bytes]) ->
+    case gen_tcp:send(Socket, Bytes) of
+        {error, enotconn} -> {error, closed};
+        Result -> Result
+    end;
 call(Module, Function, Args) ->
     try apply(Module, Function, Args) of
         ok -> ok;
