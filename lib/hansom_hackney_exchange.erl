@@ -25,12 +25,7 @@ stream_body(Pid) ->
     end.
 
 %% The engine tells the process that the exchange is over before it answers the caller, and the process tells the
-%% pool: so it has done that when it answers this.
+%% pool, or ends: so it has done that when it answers this, or does not.
 let_go(Pid) ->
-    case hansom_nif:state(Pid) of
-        connected ->
-            _ = try hansom_conn:get_state(Pid, infinity) catch exit:_ -> gone end,
-            ok;
-        _ ->
-            ok
-    end.
+    _ = try hansom_conn:get_state(Pid, infinity) catch exit:_ -> gone end,
+    ok.
