@@ -307,8 +307,8 @@ call(gen_tcp, Function, Args)
   when Function =:= setopts; Function =:= peername; Function =:= sockname ->
     call(inet, Function, Args);
 %% So a socket that found its peer gone while it was read says it.
-call(gen_tcp, send, [Socket, Bytes]) ->
-    case gen_tcp:send(Socket, Bytes) of
+call(gen_tcp, Function, Args) when Function =:= send; Function =:= recv ->
+    case apply(gen_tcp, Function, Args) of
         {error, enotconn} -> {error, closed};
         Result -> Result
     end;
