@@ -298,7 +298,7 @@ one_connection_many_streams(Config) ->
         Grown
     end, []], infinity),
     ct:pal("~b streams of one connection, grown by ~b KiB", [Count, Grown div 1024]),
-    ?assert(Grown < 8 bsl 20).
+    ?assert(Grown < ?MEMORY).
 
 streams(Pid, Count) ->
     Workers = [spawn_monitor(fun() -> [stream(N rem 4, Pid) || N <- lists:seq(1, Count div ?AT_A_TIME)], no_message() end)
