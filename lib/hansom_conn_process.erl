@@ -51,6 +51,11 @@
     push_allowance :: pos_integer(),
     push_queue_limit :: pos_integer() | infinity,
     alt_svc :: module() | undefined,
+    %% Processes of other nodes whose death matters or once did, with their monitors. Each is monitored once and
+    %% until it dies; those of this node are the native library's concern.
+    watched = #{} :: #{pid() => reference()},
+    %% It ends for a reason that those who get messages cannot know of.
+    orphaned = false :: boolean(),
     %% Calls submitted and not yet answered, by reference.
     pending = #{} :: #{reference() => own() | hansom_relay:entry()},
     %% What moves the bytes where the engine cannot.
@@ -133,10 +138,11 @@ now(Operation) ->
         Answer -> Answer
     end.
 
-%% Whoever waits for the engine learns of the end from the engine.
-terminate(Reason, _State, Data) ->
+%% Whoever waits for the engine learns of the end from the engine. Of a stop that was asked for
+%% receivers are not told: it is mostly they who asked.
+terminate(Reason, _State, #data{orphaned = Orphaned} = Data) ->
     Ref = make_ref(),
-    case hansom_nif:shutdown(self(), Ref, Reason) of
+    case hansom_nif:shutdown(self(), Ref, Reason, Orphaned orelse Reason =/= normal) of
         wait -> receive {Ref, _} -> ok after ?SHUTDOWN_TIMEOUT -> ok end;
         _ -> ok
     end,
@@ -241,7 +247,7 @@ handle_event({call, From}, get_protocol, _State, _Data) ->
 handle_event({call, From}, Message, _State, #data{start_options = StartOptions} = Data) ->
     case hansom_relay:call(Message, From, StartOptions) of
         unknown -> invalid_state(From);
-        Result -> relayed(Result, Data)
+        Result -> relayed(Result, watch(element(1, From), Data))
     end;
 
 %% Casts
@@ -314,14 +320,19 @@ handle_event(info, {'EXIT', Pid, _Reason}, _State, #data{pipe = Pipe, closing = 
 
 %% The end of others
 
-handle_event(info, {'DOWN', Monitor, process, _, _}, _State, #data{owner_monitor = Monitor}) ->
-    {stop, normal};
+handle_event(info, {'DOWN', Monitor, process, _, _}, _State, #data{owner_monitor = Monitor} = Data) ->
+    {stop, normal, Data#data{orphaned = true}};
 handle_event(info, {'DOWN', Monitor, process, _, _}, _State, #data{runtime_monitor = Monitor}) ->
     case engine_state() of
         State when State =:= streaming; State =:= streaming_once -> close_stream();
         _ -> ok
     end,
     {stop, normal};
+handle_event(info, {'DOWN', Monitor, process, Pid, _}, State, #data{watched = Watched} = Data)
+  when map_get(Pid, Watched) =:= Monitor ->
+    ok = hansom_nif:cast(self(), {receiver_gone, Pid}),
+    ok = hansom_nif:cast(self(), {abandon, Pid}),
+    after_answer(State, {keep_state, forget_caller(Pid, Data#data{watched = maps:remove(Pid, Watched)})});
 handle_event(info, {'DOWN', Ref, process, _, Reason}, State, #data{pending = Pending} = Data)
   when is_map_key(Ref, Pending) ->
     {Entry, Rest} = maps:take(Ref, Pending),
@@ -363,6 +374,8 @@ notice({owner, Receiver}, _State, #data{pending = Pending} = Data) ->
         true -> keep_state_and_data;
         false -> {keep_state, own(Receiver, Data)}
     end;
+notice({watch, Pid}, _State, Data) ->
+    {keep_state, watch(Pid, Data)};
 notice({flow, Receiver}, _State, Data) ->
     grant(Receiver, Data);
 notice({relay, Receiver, Message}, _State, _Data) ->
@@ -558,6 +571,25 @@ taken(connected, #data{pending = Pending} = Data) ->
     Data#data{pending = Pending#{Ref => Entry}};
 taken(_State, Data) ->
     Data.
+
+%% Processes of other nodes
+
+watch(Pid, #data{watched = Watched} = Data)
+  when node(Pid) =:= node(); is_map_key(Pid, Watched) ->
+    Data;
+watch(Pid, #data{watched = Watched} = Data) ->
+    Data#data{watched = Watched#{Pid => monitor(process, Pid)}}.
+
+%% The engine need not work for a caller that is dead.
+forget_caller(Caller, #data{pending = Pending} = Data) ->
+    {Dead, Alive} = maps:fold(fun(Ref, Entry, {Of, Others}) ->
+                                      case hansom_relay:is_of(Caller, Entry) of
+                                          true -> {[Ref | Of], Others};
+                                          false -> {Of, Others#{Ref => Entry}}
+                                      end
+                              end, {[], #{}}, Pending),
+    _ = [hansom_nif:cancel(self(), make_ref(), Ref) || Ref <- Dead],
+    Data#data{pending = Alive}.
 
 %% Results
 

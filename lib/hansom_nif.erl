@@ -5,7 +5,7 @@
 -module(hansom_nif).
 
 -export([runtime_start/1, runtime_stop/3,
-         open/1, shutdown/3, state/1, protocol/1, info/1, stats/0,
+         open/1, shutdown/4, state/1, protocol/1, info/1, stats/0,
          request/7, request_dirty/7, request_async/8, request_async_dirty/8,
          send_request_headers/7, send_request_headers_dirty/7, request_streaming/7, open_stream/6,
          call/3, cast/2, cancel/3,
@@ -14,7 +14,7 @@
 -export_type([runtime/0, answer/0, pipe/0]).
 
 -nifs([runtime_start/1, runtime_stop/3,
-       open/1, shutdown/3, state/1, protocol/1, info/1, stats/0,
+       open/1, shutdown/4, state/1, protocol/1, info/1, stats/0,
        request/7, request_dirty/7, request_async/8, request_async_dirty/8,
        send_request_headers/7, send_request_headers_dirty/7, request_streaming/7, open_stream/6,
        call/3, cast/2, cancel/3,
@@ -67,9 +67,10 @@ runtime_stop(_Runtime, _Ref, _DeadlineMs) -> not_loaded().
 open(_Config) -> not_loaded().
 
 %% Ends the connection of the calling process, which is about to terminate. After `wait',
-%% `{Ref, ok}' comes when the socket is closed.
--spec shutdown(pid(), reference(), Reason :: term()) -> ok | wait | noproc.
-shutdown(_Pid, _Ref, _Reason) -> not_loaded().
+%% `{Ref, ok}' comes when the socket is closed. `Tell': those who were to get more messages hear
+%% that they will not.
+-spec shutdown(pid(), reference(), Reason :: term(), Tell :: boolean()) -> ok | wait | noproc.
+shutdown(_Pid, _Ref, _Reason, _Tell) -> not_loaded().
 
 -spec state(pid()) ->
     idle | connecting | connected | streaming_body | receiving | streaming | streaming_once
@@ -133,8 +134,9 @@ open_stream(_Pid, _Ref, _Method, _Path, _Headers, _Handling) -> not_loaded().
 -spec call(pid(), reference(), Op :: term()) -> answer() | wait | noproc.
 call(_Pid, _Ref, _Op) -> not_loaded().
 
-%% `abandon' resets what a process has begun on a connection of many streams.
--spec cast(pid(), stream_next | {abandon, Sender :: pid()} | {stream_next, Caller :: pid()} | watch_idle
+%% `abandon' resets what a process has begun on a connection of many streams; `receiver_gone' ends
+%% what was to come to it.
+-spec cast(pid(), stream_next | {abandon, Sender :: pid()} | {receiver_gone, Receiver :: pid()} | {stream_next, Caller :: pid()} | watch_idle
                   | {grant, Receiver :: pid(), Bytes :: non_neg_integer()}
                   | {stream_consume, StreamId :: pos_integer(), Bytes :: non_neg_integer()}) -> ok.
 cast(_Pid, _Op) -> not_loaded().

@@ -8,7 +8,7 @@
 %% connections of hansom's too, from another node or after hackney has gone back to them.
 -module(hansom_relay).
 
--export([call/3, cast/1, operation/2, answer/3, close_and_reply/2, is_to_own_caller/2]).
+-export([call/3, cast/1, operation/2, answer/3, close_and_reply/2, is_to_own_caller/2, is_of/2]).
 -export_type([entry/0, start_options/0]).
 
 -type producer() :: fun(() -> term()) | {fun((term()) -> term()), State :: term()}.
@@ -261,6 +261,13 @@ is_to_own_caller({async, {Caller, _Tag}, StreamTo}, Receiver) ->
     Caller =:= StreamTo andalso StreamTo =:= Receiver;
 is_to_own_caller(_Entry, _Receiver) ->
     false.
+
+%% Whether the answer is for this process.
+-spec is_of(pid(), entry() | term()) -> boolean().
+is_of(Caller, {Kind, {Caller, _Tag}}) -> Kind =:= reply;
+is_of(Caller, {Kind, {Caller, _Tag}, _}) ->
+    lists:member(Kind, [async, inform, response, produce, failed]);
+is_of(_Caller, _Entry) -> false.
 
 inform(undefined, _Status, _Reason, _Headers) -> ok;
 inform(InformFun, Status, Reason, Headers) ->

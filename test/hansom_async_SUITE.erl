@@ -266,7 +266,12 @@ asy_10_receiver_that_is_the_caller_leaves_the_owner(_) ->
     200 = head(Pid),
     Exit = hansom_case:monitor_exit(Pid),
     hansom_case:kill(Owner),
-    ?assertEqual(normal, hansom_case:await(Exit)).
+    ?assertEqual(normal, hansom_case:await(Exit)),
+    told_of_the_end(Pid).
+
+%% The receiver, which is not the owner, could not know. The other module does not tell it.
+told_of_the_end(Pid) ->
+    [?assertEqual({error, closed}, payload(Pid)) || hansom_case:is_hansom()].
 
 %% Clauses: ASY-10
 asy_10_death_of_the_receiver_ends_the_transfer(_) ->
@@ -435,6 +440,7 @@ asy_14_set_owner_while_streaming(_) ->
     %% The other module notices only after its read, and may deliver that.
     [hansom_script:continue(Peer) || not hansom_case:is_hansom()],
     ?assertEqual(normal, hansom_case:await(Exit)),
+    told_of_the_end(Pid),
     [hansom_case:flush_to([]) || not hansom_case:is_hansom()].
 
 %% Clauses: ASY-14, ST-25

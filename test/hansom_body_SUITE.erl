@@ -279,6 +279,16 @@ rsp_22_truncated_body_may_be_complete(_) ->
      || Bytes <- ["Content-Length: 10\r\n\r\nhello",
                   "Transfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n"]].
 
+%% A part of a compressed body is none that could be whole.
+%% Clauses: RSP-22, RSP-21
+rsp_22_truncated_body_may_not_be_part_of_a_coding(_) ->
+    Part = binary:part(zlib:gzip(binary:copy(<<"hello ">>, 50)), 0, 20),
+    Server = serve([request, {send, ["HTTP/1.1 200 OK\r\nContent-Encoding: gzip\r\nContent-Length: 99\r\n\r\n", Part]},
+                    half_close, eof]),
+    {Pid, _} = connected(Server, #{truncated_body => ok}),
+    {ok, 200, _} = ?CONN:request(Pid, <<"GET">>, <<"/">>, [], <<>>, infinity, [{auto_decompress, true}]),
+    ?assertEqual({error, {decompress_error, gzip, data_error}}, ?CONN:body(Pid)).
+
 %% Clauses: RSP-22, ST-19, TRAP-41
 rsp_22_truncated_body_is_an_error(_) ->
     [begin
@@ -328,10 +338,10 @@ rsp_23_timeout_is_for_each_read(_) ->
     Pause = fun(Byte) -> [wait, {send, [Byte]}] end,
     Steps = lists:flatmap(Pause, "56789"),
     {Pid, Peer} = connected(serve([request, {send, "HTTP/1.1 200 OK\r\nContent-Length: 6\r\n\r\n4"}
-                                   | Steps]), #{recv_timeout => 400}),
+                                   | Steps]), #{recv_timeout => 2000}),
     {ok, 200, _} = request(Pid),
     Reader = hansom_case:async(fun() -> ?CONN:body(Pid) end),
-    [begin hansom_case:hold(100), hansom_script:continue(Peer) end || _ <- "56789"],
+    [begin hansom_case:hold(450), hansom_script:continue(Peer) end || _ <- "56789"],
     ?assertEqual({ok, {ok, <<"456789">>}}, hansom_case:result(Reader)).
 
 %% Clauses: RSP-7

@@ -282,9 +282,9 @@ h2_13_upload(Config) ->
 %% Clauses: H2-13, API-9
 h2_13_body_of_an_upload(Config) ->
     Pid = open(Config),
-    ?assertEqual({error, invalid_state}, ?CONN:body(Pid)),
+    ?assertEqual({error, no_stream}, ?CONN:body(Pid)),
     ?assertEqual({error, no_stream}, ?CONN:stream_body(Pid)),
-    ?assertEqual({error, no_stream}, ?CONN:start_response(Pid)),
+    ?assertEqual({error, invalid_state}, ?CONN:start_response(Pid)),
     ok = ?CONN:send_request_headers(Pid, <<"POST">>, <<"/echo">>, []),
     ok = ?CONN:send_body_chunk(Pid, binary:copy(<<"x">>, 100000)),
     ok = ?CONN:finish_send_body(Pid),

@@ -8,7 +8,9 @@
 
 -compile([export_all, nowarn_export_all]).
 
--import(hansom_node, [call/2, call/4]).
+-import(hansom_node, [call/2]).
+-import(hansom_remote_case, [run/2, start/4, open/2, open/4, options/3, get/2, ended/1, reason/1, fun_of/1, receivers/1,
+                             pull/2]).
 
 -define(DEADLINE, 20000).
 
@@ -18,59 +20,18 @@ all() ->
      asy_01_messages_reach_another_node, asy_02_once_on_another_node, asy_05_redirect_to_another_node,
      asy_08_failure_reaches_another_node, asy_10_receiver_of_another_node_is_the_owner,
      asy_11_stop_async_from_another_node, asy_12_pause_and_resume_from_another_node,
-     asy_15_end_of_the_engine_reaches_another_node, pool_05_pool_of_another_node,
+     asy_15_end_of_the_engine_reaches_another_node, rsp_22_truncated_body_at_another_node,
+     pool_05_pool_of_another_node,
      st_04_owner_of_another_node, st_29_home_is_lost].
 
 suite() -> [{timetrap, {seconds, 60}}].
 
-init_per_suite(Config) ->
-    Origin = #{ports := #{http := Http, https := Https}, cacerts := Roots} = hansom_servers:origin(),
-    {Silent, Port} = hansom_load:silent(),
-    Target = #{http => Http, https => Https, silent => Port, cacerts => Roots},
-    [{origin, Origin}, {silent, Silent}, {target, Target} | Config].
-
-end_per_suite(Config) ->
-    exit(proplists:get_value(silent, Config), kill),
-    hansom_servers:stop(proplists:get_value(origin, Config)).
-
-%% Nodes for each case: whatever one leaves behind does not disturb the next.
-init_per_testcase(_, Config) ->
-    [{Home, HomeNode}, {User, _}] = hansom_node:start_distributed([home, user]),
-    {ok, _} = call(Home, application, ensure_all_started, [hansom]),
-    ok = call(Home, logger, set_primary_config, [level, none]),
-    [{home, Home}, {home_node, HomeNode}, {user, User} | Config].
-
-end_per_testcase(_, Config) ->
-    [catch hansom_node:stop(proplists:get_value(Name, Config)) || Name <- [user, home]],
-    ok.
-
-%% Runs a case in the node `user', where it leaves no message.
-run(Config, Case) ->
-    Target = proplists:get_value(target, Config),
-    Home = proplists:get_value(home_node, Config),
-    ok = call(proplists:get_value(user, Config),
-              fun() -> Case(Target, Home), hansom_case:no_message() end).
+init_per_suite(Config) -> hansom_remote_case:init_suite(Config).
+end_per_suite(Config) -> hansom_remote_case:end_suite(Config).
+init_per_testcase(_, Config) -> hansom_remote_case:init_case(Config).
+end_per_testcase(_, Config) -> hansom_remote_case:end_case(Config).
 
 %% In the node `user'
-
-%% A connection at home that lives until it is stopped.
-start(Home, Transport, Target, More) ->
-    {ok, Pid} = erpc:call(Home, hansom_conn_sup, start_conn, [options(Transport, Target, More)]),
-    Pid.
-
-open(Home, Target) -> open(Home, http, Target, #{}).
-open(Home, Transport, Target, More) ->
-    Pid = start(Home, Transport, Target, More),
-    ok = hansom_conn:connect(Pid),
-    Pid.
-
-options(http, #{http := Port}, More) ->
-    maps:merge(#{host => "127.0.0.1", port => Port}, More);
-options(https, #{https := Port, cacerts := Roots}, More) ->
-    maps:merge(#{host => "127.0.0.1", port => Port, transport => hackney_ssl,
-                 connect_options => [{protocols, [http1]}], ssl_options => [{cacerts, Roots}]}, More).
-
-get(Pid, Path) -> hansom_conn:request(Pid, <<"GET">>, Path, [], <<>>).
 
 five_bytes(Pid) ->
     {ok, 200, _} = get(Pid, <<"/bytes/5">>),
@@ -228,15 +189,7 @@ run_calls(tls, #{https := Port, cacerts := Roots} = Target, Home) ->
      end
      || More <- [[], [#{pool_ssl => true}]]].
 
-%% A body function of the one kind that keeps a state.
-fun_of(Pieces) ->
-    {fun([]) -> eof; ([Piece | Rest]) -> {ok, Piece, Rest} end, Pieces}.
-
 whereis_at(Node, Name) -> erpc:call(Node, erlang, whereis, [Name]).
-
-%% It stopped as it should, now or before.
-ended(Pid) ->
-    ?assert(lists:member(hansom_case:is_gone(Pid), [normal, noproc])).
 
 %% Clauses: ST-29, ST-32, RSP-13
 st_29_interim_responses_are_told(Config) ->
@@ -320,11 +273,6 @@ st_29_dead_process(Config) ->
         {killed, {gen_statem, call, _}} = reason(Caller)
     end).
 
-reason({Pid, Monitor}) ->
-    receive {'DOWN', Monitor, process, Pid, Reason} -> Reason
-    after ?DEADLINE -> error({still_alive, Pid})
-    end.
-
 %% Clauses: ST-26, ST-29
 st_29_caller_dies(Config) ->
     run(Config, fun(Target, Home) ->
@@ -347,26 +295,6 @@ st_29_info(Config) ->
         ok = hansom_conn:stop(Pid),
         undefined = hansom:info(Pid)
     end).
-
-%% Messages. Who asks and who receives: the caller itself, a process of the connection's node for
-%% one of another, and the other way round.
-
-receivers(Home) ->
-    Self = self(),
-    [fun(Pid, Arguments) -> {apply(hansom_conn, request_async, [Pid | Arguments] ++ [Self]), Self} end,
-     fun(Pid, Arguments) ->
-             {erpc:call(Home, hansom_conn, request_async, [Pid | Arguments] ++ [Self]), Self}
-     end,
-     fun(Pid, Arguments) ->
-             Away = spawn(Home, fun() -> forward(Self, monitor(process, Self)) end),
-             {apply(hansom_conn, request_async, [Pid | Arguments] ++ [Away]), Away}
-     end].
-
-forward(To, Monitor) ->
-    receive
-        {'DOWN', Monitor, process, To, _} -> ok;
-        Message -> To ! Message, forward(To, Monitor)
-    end.
 
 %% Clauses: ST-29, ASY-1, ASY-9
 asy_01_messages_reach_another_node(Config) ->
@@ -397,14 +325,6 @@ asy_02_once_on_another_node(Config) ->
          end
          || Ask <- receivers(Home)]
     end).
-
-%% What comes after this many bytes.
-pull(Pid, Left) ->
-    ok = hansom_conn:stream_next(Pid),
-    case hansom_case:payload(Pid) of
-        Piece when is_binary(Piece) -> pull(Pid, Left - byte_size(Piece));
-        Other when Left =:= 0 -> Other
-    end.
 
 %% Clauses: ST-29, ASY-5
 asy_05_redirect_to_another_node(Config) ->
@@ -492,6 +412,30 @@ asy_15_end_of_the_engine_reaches_another_node(Config) ->
         ok = erpc:call(Home, application, stop, [hansom]),
         {error, closed} = lists:last(hansom_case:payloads(Pid)),
         ended(Pid)
+    end).
+
+%% Clauses: ST-29, RSP-22
+rsp_22_truncated_body_at_another_node(Config) ->
+    run(Config, fun(Target, Home) ->
+        [begin
+             Read = fun(Body) ->
+                            Pid = open(Home, http, Target, #{truncated_body => Truncated}),
+                            {ok, 200, _} = get(Pid, <<"/cut/5/10">>),
+                            Answer = Body(Pid),
+                            ended(Pid),
+                            Answer
+                    end,
+             Whole = Read(fun hansom_conn:body/1),
+             End = Read(fun(Pid) -> {ok, <<0, 1, 2, 3, 4>>} = hansom_conn:stream_body(Pid), hansom_conn:stream_body(Pid) end),
+             Pid = open(Home, http, Target, #{truncated_body => Truncated}),
+             {ok, Pid} = hansom_conn:request_async(Pid, <<"GET">>, <<"/cut/5/10">>, [], <<>>, true),
+             Last = lists:last(hansom_case:payloads(Pid)),
+             ok = hansom_conn:stop(Pid)
+         end
+         || {Truncated, Whole, End, Last}
+                <- [{error, {error, {closed, <<0, 1, 2, 3, 4>>}}, {error, closed}, {error, closed}},
+                    {ok, {ok, <<0, 1, 2, 3, 4>>}, done, done}]],
+        ok
     end).
 
 %% Clauses: ST-29, POOL-5, POOL-4

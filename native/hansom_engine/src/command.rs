@@ -272,7 +272,10 @@ pub enum Command<H: Host> {
         target: H::Caller,
     },
     /// Close for good.
-    Shutdown,
+    Shutdown {
+        /// Those who were to get more messages are told that they will not.
+        tell: bool,
+    },
 }
 
 /// The caller of a command, taken out of it or, of a reference, as a reference.
@@ -316,7 +319,7 @@ macro_rules! caller_of {
             | Command::Grant { .. }
             | Command::ReceiverGone { .. }
             | Command::WatchIdle
-            | Command::Shutdown => None,
+            | Command::Shutdown { .. } => None,
         }
     };
 }
@@ -330,6 +333,22 @@ impl<H: Host> Command<H> {
     /// Whether `target` waits for the answer.
     pub(crate) fn is_from(&self, target: &H::Caller) -> bool {
         caller_of!(self).is_some_and(|caller| H::same_caller(caller, target))
+    }
+
+    /// Whether the command is a part of an exchange.
+    pub(crate) fn is_of_an_exchange(&self) -> bool {
+        matches!(
+            self,
+            Self::Request { .. }
+                | Self::RequestAsync { .. }
+                | Self::SendHeaders { .. }
+                | Self::SendChunk { .. }
+                | Self::FinishBody { .. }
+                | Self::StartResponse { .. }
+                | Self::Body { .. }
+                | Self::StreamBody { .. }
+                | Self::OpenStream { .. }
+        )
     }
 
     /// Whether the command begins an exchange or looks at the socket of an idle connection.

@@ -106,14 +106,16 @@ impl<H: Host> Connection<H> {
     }
 
     /// Closes for good, now. Waits for the lock, so it is not for threads that must not wait.
-    pub fn shut_down(&self, sink: &mut dyn Sink<H>) {
-        self.shared.end(self.shared.lock(), sink);
+    ///
+    /// `tell` says whether those who were to get more messages hear that they will not.
+    pub fn shut_down(&self, tell: bool, sink: &mut dyn Sink<H>) {
+        self.shared.end(self.shared.lock(), tell, sink);
     }
 
     /// Closes for good, now, if the lock is free; `false` if it is not.
-    pub fn try_shut_down(&self, sink: &mut dyn Sink<H>) -> bool {
+    pub fn try_shut_down(&self, tell: bool, sink: &mut dyn Sink<H>) -> bool {
         let Some(core) = self.shared.try_lock() else { return false };
-        self.shared.end(core, sink);
+        self.shared.end(core, tell, sink);
         true
     }
 
@@ -126,9 +128,9 @@ impl<H: Host> Connection<H> {
 }
 
 impl<H: Host> Shared<H> {
-    fn end(&self, mut core: MutexGuard<'_, Core<H>>, sink: &mut dyn Sink<H>) {
+    fn end(&self, mut core: MutexGuard<'_, Core<H>>, tell: bool, sink: &mut dyn Sink<H>) {
         let mut cx = Context::from_waker(Waker::noop());
-        core.apply(Command::Shutdown, &mut cx, sink, &self.status);
+        core.apply(Command::Shutdown { tell }, &mut cx, sink, &self.status);
         drop(core);
         self.wake();
     }

@@ -54,11 +54,7 @@ enum Phase<H: Host> {
     Open(Protocol<H>),
     /// The upgrade to TLS failed, and the socket with it.
     Lost,
-    Closed {
-        /// The next request is told that the peer closed, not that it does not fit the state: it
-        /// comes from a user who was told that the connection is ready.
-        tell: bool,
-    },
+    Closed(News),
     Over {
         shut_down: bool,
         /// Last messages for those who were to get more, not yet delivered.
@@ -70,6 +66,17 @@ enum Phase<H: Host> {
 enum Handshake {
     Own(Arc<TlsClient>, String),
     Carried(Carrier),
+}
+
+/// Who still has to learn that the connection is closed. A command of theirs is answered with
+/// that, and not with the state it does not fit.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum News {
+    Nobody,
+    /// Whoever comes next: a user who was told that the connection is ready.
+    NextUser,
+    /// Everybody: the process is about to stop, which nobody can tell from its having stopped.
+    Everybody,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -135,7 +142,7 @@ impl<H: Host> Core<H> {
         status: &Status,
     ) {
         match command {
-            Command::Shutdown => self.end(true, Vec::new(), status),
+            Command::Shutdown { tell } => self.shut_down(tell, sink, status),
             Command::Close { caller } => {
                 let carried = match &self.phase {
                     Phase::Open(protocol) => protocol.is_carried(),
@@ -222,7 +229,7 @@ impl<H: Host> Core<H> {
                     && (protocol.is_closed() || self.timer.covers(protocol.deadline()))
             }
             Phase::Making { .. } | Phase::Over { .. } => false,
-            Phase::Idle | Phase::Lost | Phase::Closed { .. } => true,
+            Phase::Idle | Phase::Lost | Phase::Closed(_) => true,
         };
         self.settle(sink, status);
         settled
@@ -246,16 +253,22 @@ impl<H: Host> Core<H> {
             // Dropping the command tells its caller.
             Phase::Over { .. } => {}
             phase => {
-                let tell = match phase {
-                    Phase::Closed { tell } => std::mem::take(tell),
-                    Phase::Lost => true,
-                    _ => false,
+                let news = match phase {
+                    Phase::Closed(News::Everybody) => News::Everybody,
+                    Phase::Closed(news) => std::mem::replace(news, News::Nobody),
+                    Phase::Lost => News::NextUser,
+                    _ => News::Nobody,
                 };
-                if !tell || !command.needs_open_connection() {
+                let is_news = match news {
+                    News::Nobody => false,
+                    News::NextUser => command.needs_open_connection(),
+                    News::Everybody => command.is_of_an_exchange(),
+                };
+                if !is_news {
                     return port.ask_link(None, command);
                 }
                 if matches!(phase, Phase::Lost) {
-                    *phase = Phase::Closed { tell: false };
+                    *phase = Phase::Closed(News::Nobody);
                     port.set_state(State::Closed);
                     port.sink.notify(Notice::Closed);
                 }
@@ -273,7 +286,7 @@ impl<H: Host> Core<H> {
         sink: &mut dyn Sink<H>,
         status: &Status,
     ) {
-        if !matches!(self.phase, Phase::Idle | Phase::Closed { .. }) {
+        if !matches!(self.phase, Phase::Idle | Phase::Closed(_)) {
             return sink.reply(caller, Answer::Error(Error::InvalidState));
         }
         self.connect_timeout = dial.connect_timeout;
@@ -355,7 +368,7 @@ impl<H: Host> Core<H> {
             }
             Err(error) => {
                 if purpose == Purpose::Dial {
-                    self.phase = Phase::Closed { tell: false };
+                    self.phase = Phase::Closed(News::Nobody);
                     status.set_state(State::Closed);
                 }
                 Answer::Error(error)
@@ -371,7 +384,7 @@ impl<H: Host> Core<H> {
 
     fn close(&mut self, by: &H::Caller, sink: &mut dyn Sink<H>, status: &Status) {
         match &mut self.phase {
-            Phase::Closed { .. } | Phase::Over { .. } => return,
+            Phase::Closed(_) | Phase::Over { .. } => return,
             Phase::Open(protocol) => {
                 let port = &mut Port {
                     config: &self.config,
@@ -384,7 +397,7 @@ impl<H: Host> Core<H> {
             }
             Phase::Idle | Phase::Making { .. } | Phase::Lost => {}
         }
-        let before = std::mem::replace(&mut self.phase, Phase::Closed { tell: false });
+        let before = std::mem::replace(&mut self.phase, Phase::Closed(News::Nobody));
         status.set_state(State::Closed);
         sink.notify(Notice::Closed);
         if let Phase::Making { caller: Some(caller), .. } = before {
@@ -400,7 +413,14 @@ impl<H: Host> Core<H> {
             return;
         }
         self.deferred.append(&mut protocol.take_held());
-        self.phase = Phase::Closed { tell: protocol.is_checked_out() };
+        let news = if protocol.is_finished() {
+            News::Everybody
+        } else if protocol.is_checked_out() {
+            News::NextUser
+        } else {
+            News::Nobody
+        };
+        self.phase = Phase::Closed(news);
         status.set_state(State::Closed);
         self.refuse_all_deferred(sink);
     }
@@ -411,6 +431,16 @@ impl<H: Host> Core<H> {
                 sink.reply(caller, Answer::Error(Error::InvalidState));
             }
         }
+    }
+
+    fn shut_down(&mut self, tell: bool, sink: &mut dyn Sink<H>, status: &Status) {
+        if tell && let Phase::Open(protocol) = &self.phase {
+            for (receiver, message) in protocol.last_messages() {
+                // One that is dead has nothing to wait for.
+                let _ = sink.send(&receiver, message);
+            }
+        }
+        self.end(true, Vec::new(), status);
     }
 
     fn end(&mut self, shut_down: bool, untold: Vec<(H::Receiver, Message<H>)>, status: &Status) {

@@ -231,4 +231,12 @@ impl<H: Host> Protocol<H> {
             Self::Http2(_) | Self::Http3(_) => false,
         }
     }
+
+    /// Whether the connection's process was told to stop.
+    pub(crate) fn is_finished(&self) -> bool {
+        match self {
+            Self::Http1(http1) => http1.is_finished(),
+            Self::Http2(_) | Self::Http3(_) => false,
+        }
+    }
 }

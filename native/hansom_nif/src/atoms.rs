@@ -33,6 +33,7 @@ rustler::atoms! {
     flow,
     alt_svc,
     relay,
+    watch,
 
     // Messages to the processes of a pipe.
     pipe = "$pipe",
@@ -198,6 +199,7 @@ rustler::atoms! {
 
     // HTTP/2 and HTTP/3.
     abandon,
+    receiver_gone,
     connection_window,
     drain_on_goaway,
     h2c,

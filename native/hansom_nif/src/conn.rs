@@ -10,6 +10,7 @@ use rustler::sys::ErlNifTerm;
 use rustler::{Encoder, Env, LocalPid, Monitor, Resource, ResourceArc, Term};
 use tokio::runtime::Handle;
 
+use crate::encode;
 use crate::notify::{Beam, Fate, Receiver, TaskSink};
 use crate::reaper::{self, Job};
 
@@ -46,7 +47,9 @@ impl Resource for ConnResource {
         let key = PidKey::of(pid, env);
         if key == self.key {
             drop(registry::remove(self.key));
-            reaper::push(Job::ShutDown(self.handle.clone(), None));
+            // Its process was killed, and with it the way to other nodes.
+            let handle = self.handle.clone();
+            reaper::push(Job::ShutDown { handle, caller: None, tell: false });
         } else {
             lock(&self.users).remove(&key);
             reaper::push(Job::UserGone(self.handle.clone(), Receiver::Local(pid)));
@@ -57,8 +60,11 @@ impl Resource for ConnResource {
 impl ConnResource {
     /// Watches a receiver of this connection's messages: should it die, its transfer ends.
     pub(crate) fn watch(this: &ResourceArc<Self>, env: Env<'_>, user: &Receiver) {
-        // The resource cannot monitor a process of another node.
-        let Receiver::Local(pid) = user else { return };
+        let Receiver::Local(pid) = user else {
+            // A resource cannot monitor a process of another node; the connection's process can.
+            let _ = env.send(&this.handle.pid, encode::watch(env, user));
+            return;
+        };
         let key = PidKey::of(*pid, env);
         let mut users = lock(&this.users);
         // One that is dead already is found out by the first message sent to it.

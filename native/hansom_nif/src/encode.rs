@@ -132,6 +132,11 @@ pub(crate) fn notice<'a>(env: Env<'a>, notice: Notice<Beam>) -> Term<'a> {
     (atoms::hansom(), notice).encode(env)
 }
 
+/// `{'$hansom', {watch, RemotePid}}`: the death of this process of another node matters.
+pub(crate) fn watch<'a>(env: Env<'a>, user: &Receiver) -> Term<'a> {
+    (atoms::hansom(), (atoms::watch(), user.pid_term(env))).encode(env)
+}
+
 /// `{'$hansom', {relay, RemotePid, Message}}`: a message for a process of another node, which
 /// only a process can send.
 pub(crate) fn relay<'a>(env: Env<'a>, receiver: &Receiver, message: Term<'a>) -> Term<'a> {

@@ -245,19 +245,26 @@ fn protocol<'a>(env: Env<'a>, pid: Term<'a>) -> Term<'a> {
     }
 }
 
-/// `shutdown(Pid, Ref, Reason) -> ok | wait | noproc`; after `wait`, `{Ref, ok}` follows when the
-/// socket is closed. Everybody who waits is told by the reaper.
+/// `shutdown(Pid, Ref, Reason, Tell) -> ok | wait | noproc`; after `wait`, `{Ref, ok}` follows when
+/// the socket is closed. Everybody who waits is told by the reaper; those who were to get more
+/// messages are told if `Tell` says so.
 #[rustler::nif]
-fn shutdown<'a>(env: Env<'a>, pid: Term<'a>, reference: Term<'a>, reason: Term<'a>) -> Term<'a> {
+fn shutdown<'a>(
+    env: Env<'a>,
+    pid: Term<'a>,
+    reference: Term<'a>,
+    reason: Term<'a>,
+    tell: bool,
+) -> Term<'a> {
     let Some(handle) = conn::close(env, pid) else {
         return atoms::noproc().to_term(env);
     };
     handle.fate.seal(reason);
-    if handle.connection.try_shut_down(&mut CallSink::of_cast(env, handle.pid)) {
+    if handle.connection.try_shut_down(tell, &mut CallSink::of_cast(env, handle.pid)) {
         return atoms::ok().to_term(env);
     }
-    let caller = Caller::new(env.pid(), reference, &handle.fate);
-    reaper::push(Job::ShutDown(handle, Some(caller)));
+    let caller = Some(Caller::new(env.pid(), reference, &handle.fate));
+    reaper::push(Job::ShutDown { handle, caller, tell });
     atoms::wait().to_term(env)
 }
 

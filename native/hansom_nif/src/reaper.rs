@@ -30,7 +30,7 @@ pub(crate) enum Job {
     /// Give a caller an answer that takes long to build.
     Answer(Caller, Answer<Beam>),
     /// Close a connection for good, then answer `ok`.
-    ShutDown(ConnHandle, Option<Caller>),
+    ShutDown { handle: ConnHandle, caller: Option<Caller>, tell: bool },
     /// Tell a connection that one of its users died.
     UserGone(ConnHandle, Receiver),
     /// Call a process of a pipe.
@@ -73,10 +73,10 @@ fn perform(job: Job) {
     match job {
         Job::Unanswered(caller) => drop(caller),
         Job::Answer(caller, answer) => caller.answer(|env| encode::answer(env, answer)),
-        Job::ShutDown(handle, caller) => {
+        Job::ShutDown { handle, caller, tell } => {
             // Death without a reason given is a kill.
             handle.fate.seal(atoms::killed());
-            handle.connection.shut_down(&mut TaskSink::new(handle.pid));
+            handle.connection.shut_down(tell, &mut TaskSink::new(handle.pid));
             if let Some(caller) = caller {
                 caller.answer(|env| atoms::ok().to_term(env));
             }

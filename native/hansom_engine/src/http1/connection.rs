@@ -48,6 +48,8 @@ pub(crate) struct Http1<H: Host> {
     pub(super) idle_deadline: Option<Instant>,
     /// The last exchange demands that the connection be closed.
     pub(super) should_close: bool,
+    /// Closed for good: the connection's process was told to stop.
+    pub(super) finished: bool,
 }
 
 /// What a connection between exchanges makes of bytes and of its peer's closing.
@@ -134,6 +136,7 @@ impl<H: Host> Http1<H> {
             write_deadline: None,
             idle_deadline: None,
             should_close: false,
+            finished: false,
         };
         http1.become_idle(config);
         http1
@@ -147,6 +150,10 @@ impl<H: Host> Http1<H> {
     /// Whether the next request is to be told that the peer closed.
     pub(crate) fn is_checked_out(&self) -> bool {
         self.idle == Idle::CheckedOut
+    }
+
+    pub(crate) fn is_finished(&self) -> bool {
+        self.finished
     }
 
     /// The link, if no exchange is under way.

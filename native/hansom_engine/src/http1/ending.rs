@@ -75,8 +75,9 @@ impl<H: Host> Http1<H> {
         } else {
             let is_sync = matches!(active.consumer, Consumer::Sync(_));
             let by_peer = end != BodyEnd::Framed || self.eof;
-            let notice = if end == BodyEnd::Cut && !is_sync && !port.config.truncated_body_ok {
-                // An error, after which the connection stays to be asked.
+            let failed = end == BodyEnd::Cut && !is_sync && !port.config.truncated_body_ok;
+            let notice = if failed || (redirected && by_peer) {
+                // An error or a redirect, after which the connection stays to be asked.
                 Notice::Closed
             } else if by_peer || (bodyless && is_sync) {
                 port.dead_exchange()
@@ -153,6 +154,7 @@ impl<H: Host> Http1<H> {
         let Some(link) = self.link.take() else { return };
         link.close();
         port.set_state(State::Closed);
+        self.finished = matches!(notice, Notice::Finished);
         port.sink.notify(notice);
         self.end_waits(Error::Closed, port);
     }

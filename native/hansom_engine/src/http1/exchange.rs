@@ -304,7 +304,7 @@ impl<H: Host> Active<H> {
         let cut = end == BodyEnd::Cut && !port.config.truncated_body_ok;
         match &mut self.consumer {
             Consumer::Sync(Wait::Body(_)) => {
-                let body = self.whole(end)?;
+                let body = self.whole(cut)?;
                 Ok(Last::Answer(if cut { Answer::Truncated(body) } else { Answer::Data(body) }))
             }
             Consumer::Sync(_) => {
@@ -319,13 +319,13 @@ impl<H: Host> Active<H> {
     }
 
     /// The whole body, its content coding undone.
-    fn whole(&mut self, end: BodyEnd) -> Result<H::Buffer, Error> {
+    fn whole(&mut self, cut: bool) -> Result<H::Buffer, Error> {
         let Some(decompressor) = self.head.as_mut().and_then(|head| head.decompressor.as_mut())
         else {
             return self.gather.take();
         };
-        // A cut body has no end to be checked.
-        if end != BodyEnd::Cut {
+        // What is only a part has no end to be checked.
+        if !cut {
             decompressor.finish()?;
         }
         let plain = std::mem::take(&mut self.plain);

@@ -93,7 +93,9 @@ impl<H: Host, S: Session> Streams<H, S> {
             Command::Reuse { caller } => {
                 let ready = !self.draining
                     && self.session.as_ref().is_some_and(|session| session.check().is_ok());
-                port.sink.reply(caller, Answer::Reuse { should_close: false, ready });
+                // No pool can lend it to one user at a time any more.
+                let should_close = port.last_headers.is_some();
+                port.sink.reply(caller, Answer::Reuse { should_close, ready });
             }
             other => match &self.session {
                 Some(session) => session.ask(other, port),
@@ -242,7 +244,8 @@ impl<H: Host, S: Session> Streams<H, S> {
     fn start_response(&mut self, caller: H::Caller, port: &mut Port<'_, H>) {
         let process = H::process(&caller);
         let Some(key) = self.step_key(&process, |stage| matches!(stage, Stage::Sending)) else {
-            return port.sink.reply(caller, Answer::Error(Error::NoStream));
+            let error = if self.was_stepped { Error::NoStream } else { Error::InvalidState };
+            return port.sink.reply(caller, Answer::Error(error));
         };
         self.cancel_unread(&process);
         if let Some(Role::Steps(steps)) = self.streams.get_mut(key).map(|stream| &mut stream.role) {
@@ -261,8 +264,10 @@ impl<H: Host, S: Session> Streams<H, S> {
                 self.ready.note(key);
             }
             _ => {
+                // hackney tells them apart.
+                let never = S::STREAMS_RESPONSES && !self.was_stepped;
                 let error = match wish {
-                    Wish::Whole if !self.was_stepped => Error::InvalidState,
+                    Wish::Whole if never => Error::InvalidState,
                     Wish::Whole | Wish::Piece => Error::NoStream,
                 };
                 port.sink.reply(caller, Answer::Error(error));

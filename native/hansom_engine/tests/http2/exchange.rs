@@ -193,10 +193,10 @@ async fn what_belongs_to_http_1_is_refused_or_without_effect() {
     assert_eq!(error(raw).await, Error::NotSupported);
     let raw = client.ask(|caller| Command::Recv { caller, length: 0, timeout: None });
     assert_eq!(error(raw).await, Error::NotSupported);
-    assert_eq!(error(client.body()).await, Error::InvalidState);
+    assert_eq!(error(client.body()).await, Error::NoStream);
     assert_eq!(error(client.piece()).await, Error::NoStream);
     let start = client.ask(|caller| Command::StartResponse { caller });
-    assert_eq!(error(start).await, Error::NoStream);
+    assert_eq!(error(start).await, Error::InvalidState);
 }
 
 // Clauses: H2-18, LOW-7

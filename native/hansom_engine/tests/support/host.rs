@@ -175,7 +175,7 @@ impl Client {
     }
 
     pub(crate) fn shut_down(&self) {
-        self.connection.shut_down(&mut self.sink.clone());
+        self.connection.shut_down(false, &mut self.sink.clone());
     }
 
     /// Waits until the connection is in `state`.

@@ -59,12 +59,15 @@ fn send<'a>(
     Some(Box::new(move |caller| Command::StreamSend { caller, stream, data, end, send_timeout }))
 }
 
-/// `{stream_next, Caller}`, `{abandon, Sender}`, `{grant, Receiver, Bytes}` or `{stream_consume, Stream, Bytes}`.
+/// `{stream_next, Caller}`, `{abandon, Sender}`, `{receiver_gone, Receiver}`, `{grant, Receiver, Bytes}`
+/// or `{stream_consume, Stream, Bytes}`.
 pub(super) fn cast(op: Term<'_>) -> Option<Command<Beam>> {
     if let Ok((name, process)) = op.decode::<(Atom, Term<'_>)>() {
         let process = Receiver::from_term(process)?;
         return if name == atoms::stream_next() {
             Some(Command::StreamNext { receiver: Some(process) })
+        } else if name == atoms::receiver_gone() {
+            Some(Command::ReceiverGone { receiver: process })
         } else {
             (name == atoms::abandon()).then_some(Command::ProcessGone { process })
         };
