@@ -14,7 +14,7 @@ EBIN = _build/default/lib/hansom/ebin
 # What demo and benchmark share with the tests.
 SERVERS = test/support/hansom_servers.erl test/support/hansom_program.erl
 
-.PHONY: all build origin setup demo-setup demo test lint bench bench-hackney hackney-suite clean
+.PHONY: all build origin setup demo-setup demo test lint bench bench-hackney hackney-suite hackney-answers clean
 
 # Each target needs what the one before it made.
 .NOTPARALLEL:
@@ -64,6 +64,12 @@ bench-hackney: build origin
 	$(ERLC) -Werror +debug_info -o _build/bench bench/*.erl $(SERVERS)
 	HANSOM_ORIGIN=$(ORIGIN) erl -noinput -pa $(EBIN) -pa _build/bench \
 	    $(foreach dir,$(subst :, ,$(HACKNEY_LIBS)),-pa $(dir)) -s hansom_bench_hackney main
+
+# Record anew what hackney answers (test/support/hansom_differential.erl): HACKNEY_LIBS=dir:dir make hackney-answers.
+hackney-answers: build origin
+	mkdir -p _build/differential
+	$(ERLC) -Werror -o _build/differential test/support/*.erl
+	HANSOM_ORIGIN=$(ORIGIN) erl -noinput -pa $(EBIN) -pa _build/differential -s hansom_differential main
 
 clean:
 	rm -rf _build priv/hansom_nif.so

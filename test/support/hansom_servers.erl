@@ -3,7 +3,7 @@
 %% How long they live is told in `hansom_program'.
 -module(hansom_servers).
 
--export([nginx/0, nghttpd/1, httpbin/0, httpbin/2, grpc/0, origin/0, origin/2, script/1, stop/1]).
+-export([nginx/0, nghttpd/1, httpbin/0, httpbin/2, grpc/0, origin/0, origin/2, script/1, script/2, stop/1]).
 -export([find/1, missing/1, root/0]).
 %% For servers that have a module of their own.
 -export([identity_dir/1, listening/3]).
@@ -168,11 +168,20 @@ origin(#{dir := Dir}, Options) ->
 %% @doc Plays sections of steps to connections in turn; see native/hansom_origin/README.md. Plain TCP.
 -spec script(iodata()) -> #{pid := pid(), dir := file:filename(), ports := #{http := inet:port_number()}}.
 script(Text) ->
+    play(Text, []).
+
+%% @doc The same over TLS, with the certificates of another server.
+-spec script(iodata(), server()) ->
+          #{pid := pid(), dir := file:filename(), ports := #{http := inet:port_number()}}.
+script(Text, #{dir := Dir}) ->
+    play(Text, ["--tls", "--certs", Dir]).
+
+play(Text, Options) ->
     {ok, Program} = find(origin),
     Dir = temporary_dir("script"),
     File = filename:join(Dir, "script"),
     ok = file:write_file(File, Text),
-    Pid = start({Program, ["script", File]}, ["^listening .*:([0-9]+)$", "^(ready)$"]),
+    Pid = start({Program, ["script", File | Options]}, ["^listening .*:([0-9]+)$", "^(ready)$"]),
     [Port, "ready"] = await_lines(Pid),
     #{pid => Pid, dir => Dir, ports => #{http => list_to_integer(Port)}}.
 
