@@ -78,14 +78,22 @@ agree(Config, Scenarios) ->
     Traces = hansom_differential:run(hansom_conn, proplists:get_value(origin, Config), Scenarios),
     ?assertEqual([], hansom_differential:differences(Expected, Traces, Scenarios)).
 
+%% In a node of its own: others may have put modules of the same names in place.
 hackney_answers_as_recorded(Config) ->
-    case hansom_differential:load_hackney() of
-        none ->
+    case os:getenv("HACKNEY_LIBS", "") of
+        "" ->
             {skip, "HACKNEY_LIBS does not name the folders of a hackney"};
-        ok ->
-            Recorded = hansom_differential:recorded(),
-            ?assertEqual(hansom_differential:version(), hansom_differential:live_version()),
-            Scenarios = hansom_differential:scenarios(),
-            Traces = hansom_differential:run(hackney_conn, proplists:get_value(origin, Config), Scenarios),
-            ?assertEqual([], hansom_differential:differences(Recorded, Traces, Scenarios))
+        _ ->
+            {ok, Peer, _} = peer:start_link(#{connection => standard_io, args => ["-pa" | code:get_path()]}),
+            try peer:call(Peer, ?MODULE, compare_hackney, [proplists:get_value(origin, Config)], infinity)
+            after peer:stop(Peer)
+            end
     end.
+
+compare_hackney(Origin) ->
+    ok = logger:set_primary_config(level, none),
+    ok = hansom_differential:load_hackney(),
+    ?assertEqual(hansom_differential:version(), hansom_differential:live_version()),
+    Scenarios = hansom_differential:scenarios(),
+    Traces = hansom_differential:run(hackney_conn, Origin, Scenarios),
+    ?assertEqual([], hansom_differential:differences(hansom_differential:recorded(), Traces, Scenarios)).

@@ -102,14 +102,15 @@ version() ->
     [Version] = [Version || {hackney, Version} <- terms()],
     Version.
 
-%% @doc Puts the hackney named by the environment variable `HACKNEY_LIBS' on the code path and starts it.
+%% @doc Puts the hackney named by the environment variable `HACKNEY_LIBS' on the code path, before any
+%% other, and starts it.
 -spec load_hackney() -> ok | none.
 load_hackney() ->
     case os:getenv("HACKNEY_LIBS", "") of
         "" ->
             none;
         Libs ->
-            ok = code:add_pathsz(string:lexemes(Libs, ":")),
+            ok = code:add_pathsa(string:lexemes(Libs, ":")),
             {ok, _} = application:ensure_all_started(hackney),
             ok
     end.
