@@ -171,7 +171,8 @@ async fn run(connection: &Connection, control: Arc<Control>, link: &Link) {
             Some(_) = exchanges.join_next() => {}
             Some(command) = asked.recv() => match command {
                 Command::GoAway => {
-                    if http.shutdown(0).await.is_err() {
+                    // The last request served is one more than h3 makes of it (RFC 9114, section 5.2).
+                    if http.shutdown(1).await.is_err() {
                         return;
                     }
                 }
