@@ -1,7 +1,7 @@
 %% @doc A connection to an HTTP server, behind a process.
 %%
 %% The functions and their answers are those of `hackney_conn'. A connection is started
-%% `idle', dialled with {@link connect/1}, carries one exchange at a time (many over HTTP/2), and
+%% `idle', dialled with {@link connect/1}, carries one exchange at a time (many over HTTP/2 and HTTP/3), and
 %% ends with its owner, by {@link stop/1} or when it is of no further use:
 %%
 %% ```
@@ -12,8 +12,9 @@
 %% ok = hansom_conn:stop(Conn).
 %% '''
 %%
-%% With `transport => tls' HTTP/2 is spoken where the server does: then the answer of `request' has
-%% the body as a fourth element, and the connection stays `connected' whatever is on its way.
+%% With `transport => tls' HTTP/2 is spoken where the server does, and HTTP/3 where `protocols' in
+%% `connect_options' has it too: then the answer of `request' has the body as a fourth element, and
+%% the connection stays `connected' whatever is on its way.
 %%
 %% == States ==
 %% `idle', `connecting', `connected', `receiving' (a response is being read), `streaming_body'
@@ -35,7 +36,8 @@
 %% `{decompress_error, Coding, Reason}', `{tls_alert, {Alert, Text}}', `{options, Option}',
 %% `{badarg, _}'. Over HTTP/2: `{stream_error, Code}', `{goaway, Code}', `{closed, Reason}',
 %% `max_streams_exceeded', `header_list_too_large', `protocol_error', `no_stream',
-%% `send_buffer_full', `stream_reset', `stream_closed'.
+%% `send_buffer_full', `stream_reset', `stream_closed'. Over HTTP/3: `{stream_reset, Code}',
+%% `{connection_closed, Reason}', `{transport_error, Code, Text}', `early_data_rejected'.
 %%
 %% Options are described in docs/options.md, messages in docs/messages.md.
 -module(hansom_conn).
@@ -46,7 +48,7 @@
          finish_send_body/2, start_response/1, open_h2_stream/6]).
 -export([request_async/6, request_async/7, request_async/8, request_async/9, stream_next/1,
          stop_async/1, pause_stream/1, resume_stream/1]).
--export([setopts/2, peername/1, peercert/1, sockname/1, send/2, recv/2, recv/3, close/1]).
+-export([setopts/2, peername/1, peercert/1, sockname/1, migrate/1, send/2, recv/2, recv/3, close/1]).
 -export([response_headers/1, get_location/1, set_location/2, get_protocol/1]).
 -export([release_to_pool/1, verify_socket/1, is_ready/1, is_ready/2, upgrade_to_ssl/2,
          upgrade_to_ssl/3, is_upgraded_ssl/1, is_no_reuse/1, checkin_info/1, checkin_info/2,
@@ -81,6 +83,9 @@
                            ping_interval => timeout(),
                            ping_timeout => timeout(),
                            drain_on_goaway => boolean(),
+                           http3 => first | race,
+                           quic_idle_timeout => timeout(),
+                           early_data => boolean(),
                            trailers => boolean(),
                            term() => term()}.
 -type state() :: idle | connecting | connected | streaming_body | receiving | streaming
@@ -356,7 +361,7 @@ request_async(Pid, Method, Path, Headers, Body, Mode, StreamTo, FollowRedirect, 
         {_, Error} -> Error
     end.
 
-%% @doc Asks for one more message of a response in mode `once', or paused. Over HTTP/2 it is the
+%% @doc Asks for one more message of a response in mode `once', or paused. Over HTTP/2 and HTTP/3 it is the
 %% oldest one of those that come to the caller. Always `ok'.
 -spec stream_next(pid()) -> ok.
 stream_next(Pid) when node(Pid) =:= node() ->
@@ -404,6 +409,13 @@ sockname(Pid) ->
 -spec peercert(pid()) -> {ok, binary()} | error().
 peercert(Pid) ->
     hansom_direct:call(Pid, peercert, infinity, exit).
+
+%% @doc Moves an HTTP/3 connection to a new local socket, and so to the local address the system
+%% chooses now: for use when the network has changed. Exchanges go on. It is done unasked when the
+%% system refuses to send from the old address. Other protocols answer `{error, not_supported}'.
+-spec migrate(pid()) -> ok | error().
+migrate(Pid) ->
+    hansom_direct:call(Pid, migrate, infinity, exit).
 
 %% @doc Writes bytes past HTTP.
 -spec send(pid(), iodata()) -> ok | error().

@@ -13,7 +13,8 @@
 %% What the connection process keeps for dialling.
 -type target() :: #{host := string(), port := inet:port_number(), transport := transport(),
                     connect_timeout := timeout(), connect_options := list(),
-                    ssl_options := list(), tls := hansom_tls_options:mode(), h2c := boolean()}.
+                    ssl_options := list(), tls := hansom_tls_options:mode(), h2c := boolean(),
+                    http3 := first | race}.
 
 -type settings() :: #{target := target(),
                       owner := pid(), pool := pid() | undefined, no_reuse := boolean(),
@@ -30,11 +31,17 @@
                   tls := hansom_tls_options:tls() | undefined, server_name := binary(),
                   carrier := hansom_nif:pipe() | undefined,
                   descriptor := {integer(), Unread :: binary()} | undefined,
-                  connect_timeout := timeout(), h2c := boolean()}.
+                  connect_timeout := timeout(), h2c := boolean(),
+                  quic := never | first | race, quic_tls := hansom_tls_options:tls() | undefined}.
 
 %% What only HTTP/2 has a use for.
 -define(HTTP2, [connection_window, stream_window, max_streams, send_timeout, ping_interval,
                 ping_timeout, drain_on_goaway]).
+%% What HTTP/3 has a use for, by the option each is taken from: QUIC has its own idle timeout and
+%% keep-alive, and flow control with the same window for each stream.
+-define(HTTP3, [{stream_window, stream_window}, {max_streams, max_streams},
+                {send_timeout, send_timeout}, {idle_timeout, quic_idle_timeout},
+                {keep_alive_interval, ping_interval}, {early_data, early_data}]).
 -define(LARGEST_WINDOW, 16#7fffffff).
 
 -define(LIMITS, [max_header_bytes, max_headers, max_interim_responses, max_chunk_extension_bytes,
@@ -62,7 +69,7 @@ settings(Options) ->
     NoReuse = Get(no_reuse),
     PushAllowance = Get(push_allowance),
     AltSvc = alt_svc(),
-    %% Read by later protocol versions only, but a bad value is a mistake now.
+    %% hackney's store of session tickets is not used, but a bad value is a mistake.
     _ = Get(pool_handler),
     Config = #{pooled => Pool =/= undefined,
                no_reuse => NoReuse,
@@ -76,10 +83,12 @@ settings(Options) ->
                limits => maps:from_list([{Limit, Get(Limit)} || Limit <- ?LIMITS]),
                push_allowance => PushAllowance,
                trailers => Get(trailers),
-               http2 => maps:from_list([{Key, Get(Key)} || Key <- ?HTTP2])},
+               http2 => maps:from_list([{Key, Get(Key)} || Key <- ?HTTP2]),
+               http3 => maps:from_list([{Key, Get(Option)} || {Key, Option} <- ?HTTP3])},
     #{target => #{host => Host, port => Port, transport => Transport,
                   connect_timeout => Get(connect_timeout), connect_options => ConnectOptions,
-                  ssl_options => Get(ssl_options), tls => Get(tls), h2c => Get(h2c)},
+                  ssl_options => Get(ssl_options), tls => Get(tls), h2c => Get(h2c),
+                  http3 => Get(http3)},
       socket => socket(Transport, maps:get(socket, Options, undefined)),
       owner => Get(owner), pool => Pool, no_reuse => NoReuse,
       inform_fun => Get(inform_fun), auto_decompress => Get(auto_decompress),
@@ -134,8 +143,10 @@ is_valid(Key, Value) when Key =:= no_reuse; Key =:= auto_decompress -> is_boolea
 is_valid(inform_fun, Value) -> Value =:= undefined orelse is_function(Value, 3);
 is_valid(user_agent, Value) -> is_field_value(Value);
 is_valid(truncated_body, Value) -> Value =:= error orelse Value =:= ok;
-is_valid(Key, Value) when Key =:= h2c; Key =:= trailers; Key =:= drain_on_goaway ->
+is_valid(Key, Value)
+  when Key =:= h2c; Key =:= trailers; Key =:= drain_on_goaway; Key =:= early_data ->
     is_boolean(Value);
+is_valid(http3, Value) -> Value =:= first orelse Value =:= race;
 is_valid(tls, Value) -> hansom_tls_options:is_mode(Value);
 is_valid(max_streams, Value) -> Value =:= wait orelse Value =:= error;
 is_valid(stream_window, Value) ->
@@ -247,16 +258,21 @@ dial(#{host := Host, port := Port, transport := Transport, connect_timeout := Ti
                      carrier => undefined,
                      descriptor => undefined,
                      connect_timeout => Timeout,
-                     h2c => H2c},
+                     h2c => H2c,
+                     quic => never,
+                     quic_tls => undefined},
             secured(Transport, Target, Dial);
         {error, Reason} -> {error, Reason}
     end.
 
 secured(tls, #{host := Host, ssl_options := SslOptions, connect_options := ConnectOptions,
-               tls := Mode}, Dial) ->
+               tls := Mode, http3 := Http3}, Dial) ->
     case hansom_tls_options:client(Host, SslOptions, ConnectOptions, false, Mode) of
         {ok, {rustls, Tls}, ServerName} ->
-            {ok, Dial#{tls := Tls, server_name := ServerName}};
+            Quic = quic(ConnectOptions, Http3),
+            {ok, Dial#{tls := Tls, server_name := ServerName, quic := Quic,
+                       quic_tls := quic_tls(Quic, Tls, SslOptions, ConnectOptions)}};
+        %% Options the engine cannot honour over TCP it cannot honour over QUIC: that is not tried.
         {ok, {erlang, _Why, Options}, ServerName} ->
             {ok, Dial#{transport := carried_tls, server_name := ServerName},
              hansom_pipe:secure(Options)};
@@ -264,6 +280,26 @@ secured(tls, #{host := Host, ssl_options := SslOptions, connect_options := Conne
     end;
 secured(_Transport, _Target, Dial) ->
     {ok, Dial}.
+
+quic(ConnectOptions, Http3) ->
+    case lists:member(http3, hansom_tls_options:protocols(ConnectOptions)) of
+        true -> Http3;
+        false -> never
+    end.
+
+%% Among the options of the socket `insecure' is about QUIC only, as in hackney: what TCP
+%% verifies is for the TLS options to say.
+quic_tls(Quic, #{verify := true} = Tls, SslOptions, ConnectOptions) when Quic =/= never ->
+    case lists:keyfind(insecure, 1, ConnectOptions) of
+        {insecure, true} ->
+            case lists:keymember(verify, 1, SslOptions) of
+                true -> undefined;
+                false -> Tls#{verify := false}
+            end;
+        _ -> undefined
+    end;
+quic_tls(_Quic, _Tls, _SslOptions, _ConnectOptions) ->
+    undefined.
 
 %% What the engine needs for going on with an open connection.
 -spec adopt(target(), adopted, {integer(), binary()}, undefined) -> dial();
@@ -278,7 +314,8 @@ adopt(Target, carried, undefined, Carrier) ->
 to_carrier(#{host := Host, port := Port, connect_timeout := Timeout, h2c := H2c}, Transport, Carrier) ->
     #{transport => Transport, host => unicode:characters_to_binary(Host), port => Port,
       socket_options => [], tls => undefined, server_name => unicode:characters_to_binary(Host),
-      carrier => Carrier, descriptor => undefined, connect_timeout => Timeout, h2c => H2c}.
+      carrier => Carrier, descriptor => undefined, connect_timeout => Timeout, h2c => H2c,
+      quic => never, quic_tls => undefined}.
 
 %% What is needed for starting TLS on an open connection. May read files.
 -spec upgrade(target(), term(), map()) ->

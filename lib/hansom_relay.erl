@@ -154,7 +154,7 @@ call(Operation, From, _Start)
     for_caller(Operation, From, {ask, From, Operation});
 call(Operation, From, _Start)
   when Operation =:= body; Operation =:= stream_body; Operation =:= finish_send_body;
-       Operation =:= stop_async; Operation =:= response_headers ->
+       Operation =:= stop_async; Operation =:= response_headers; Operation =:= migrate ->
     for_caller(Operation, From, {reply, From});
 call(_Message, _From, _Start) ->
     unknown.

@@ -9,7 +9,7 @@
 %% server shows never changes it.
 -module(hansom_tls_options).
 
--export([client/5, is_mode/1, is_ipv6/1, without_brackets/1]).
+-export([client/5, protocols/1, is_mode/1, is_ipv6/1, without_brackets/1]).
 -export_type([tls/0, mode/0, by/0, trust/0]).
 
 -type mode() :: auto | rustls | erlang.
@@ -248,7 +248,7 @@ is_made_by(_Origin, _Module, _Prefix) -> false.
 %% none. HTTP/3 is not spoken over TCP, so it is never offered here.
 alpn(Map, ConnectOptions, Final) ->
     Offered = offered(Map),
-    Lists = [maps:get(protocols, Map, []), connect_protocols(ConnectOptions)],
+    Lists = [maps:get(protocols, Map, []), protocols(ConnectOptions)],
     case [Protocols || Protocols <- Lists, names_alpn(Protocols)] of
         _ when Final, Offered =/= none -> Offered;
         [Protocols | _] -> of_protocols(Protocols);
@@ -256,7 +256,9 @@ alpn(Map, ConnectOptions, Final) ->
         [] -> Offered
     end.
 
-connect_protocols(ConnectOptions) ->
+%% The protocols to be tried, in order of preference, as far as `connect_options' know.
+-spec protocols(list()) -> term().
+protocols(ConnectOptions) ->
     case lists:keyfind(protocols, 1, ConnectOptions) of
         {protocols, Protocols} -> Protocols;
         false -> application:get_env(hansom, default_protocols, [http2, http1])

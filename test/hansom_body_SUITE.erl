@@ -436,42 +436,24 @@ rsp_25_alternative_services_are_reported_to_the_cache(_) ->
     Interim = "HTTP/1.1 103 Early Hints\r\nAlt-Svc: h3=\":1\"\r\n\r\n",
     Server = serve([{repeat, [request, {send, [Interim, response(["Alt-Svc: h3=\":4433\""], <<"a">>)]}]}]),
     Port = hansom_script:port(Server),
-    Told = case hansom_case:is_hansom() of
-               true -> fake_cache();
-               false -> fun(_) -> hackney_altsvc:lookup(<<"127.0.0.1">>, Port) =:= {ok, h3, 4433} end
-           end,
-    {Pid, _} = connected(Server, #{pool_pid => hansom_case:process()}),
-    {200, <<"a">>} = exchange(Pid),
-    hansom_case:wait_for(fun() -> Told(1) end),
-    {ok, Pid} = ?CONN:request_async(Pid, <<"GET">>, <<"/">>, [], <<>>, true),
-    _ = hansom_case:payloads(Pid),
-    hansom_case:wait_for(fun() -> Told(2) end),
-    [remove_cache(Port) || hansom_case:is_hansom()].
-
-%% Stands in for the cache of hackney, which need not be there.
-fake_cache() ->
-    Key = {?MODULE, told},
-    persistent_term:put(Key, []),
-    Forms = [{attribute, 1, module, hackney_altsvc},
-             {attribute, 1, export, [{parse_and_cache, 3}]},
-             erl_parse_form("parse_and_cache(Host, Port, Headers) -> "
-                            "Key = {" ++ atom_to_list(?MODULE) ++ ", told}, "
-                            "persistent_term:put(Key, [{Host, Port, Headers} | persistent_term:get(Key)]).")],
-    {ok, Module, Beam} = compile:forms(Forms),
-    {module, Module} = code:load_binary(Module, "hackney_altsvc.erl", Beam),
-    fun(Count) -> length(persistent_term:get(Key)) >= Count end.
-
-erl_parse_form(Text) ->
-    {ok, Tokens, _} = erl_scan:string(Text),
-    {ok, Form} = erl_parse:parse_form(Tokens),
-    Form.
-
-%% Every report names this connection and has the field of a final response.
-remove_cache(Port) ->
-    Reports = persistent_term:get({?MODULE, told}),
-    true = persistent_term:erase({?MODULE, told}),
-    true = code:delete(hackney_altsvc),
-    _ = code:purge(hackney_altsvc),
-    [?assertMatch({"127.0.0.1", Port, [{<<"Alt-Svc">>, <<"h3=\":4433\"">>} | _]}, Report)
-     || Report <- Reports],
-    ?assertEqual(2, length(Reports)).
+    Report = fun(Told) ->
+                     {Pid, _} = connected(Server, #{pool_pid => hansom_case:process()}),
+                     {200, <<"a">>} = exchange(Pid),
+                     hansom_case:wait_for(fun() -> Told(1) end),
+                     {ok, Pid} = ?CONN:request_async(Pid, <<"GET">>, <<"/">>, [], <<>>, true),
+                     _ = hansom_case:payloads(Pid),
+                     hansom_case:wait_for(fun() -> Told(2) end)
+             end,
+    case hansom_case:is_hansom() of
+        true ->
+            hansom_altsvc:with_cache(
+              fun(Reports) ->
+                      Report(fun(Count) -> length(Reports()) >= Count end),
+                      %% Each names this connection and has the field of a final response.
+                      ?assertMatch([{"127.0.0.1", Port, [{<<"Alt-Svc">>, <<"h3=\":4433\"">>} | _]},
+                                    {"127.0.0.1", Port, [{<<"Alt-Svc">>, <<"h3=\":4433\"">>} | _]}],
+                                   Reports())
+              end);
+        false ->
+            Report(fun(_) -> hackney_altsvc:lookup(<<"127.0.0.1">>, Port) =:= {ok, h3, 4433} end)
+    end.

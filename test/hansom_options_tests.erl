@@ -48,7 +48,8 @@ bad_start_values_are_named_test_() ->
            {connect_options, [a | b]}, {ssl_options, #{}}, {pool_pid, self}, {owner, undefined},
            {no_reuse, 1}, {inform_fun, fun() -> ok end}, {auto_decompress, yes},
            {truncated_body, maybe}, {max_header_bytes, 0}, {max_headers, many},
-           {push_allowance, infinity}, {push_queue_limit, -1}],
+           {push_allowance, infinity}, {push_queue_limit, -1}, {http3, true}, {early_data, 1},
+           {quic_idle_timeout, 0}],
     in_application(
       [{atom_to_list(Key),
         ?_assertEqual({error, {options, {Key, Value}}},
@@ -284,6 +285,34 @@ alpn_test_() ->
             {[{alpn_advertised_protocols, [<<"h2">>, <<"x">>]}], [{protocols, []}], [<<"h2">>, <<"x">>]}],
     in_application(
       [?_assertMatch(#{alpn := Alpn}, tls(Ssl, #{connect_options => Connect})) || {Ssl, Connect, Alpn} <- Rows]).
+
+%% Whether QUIC is tried, and under which options. Clauses: NEG-3, H3-3, H3-4
+quic_test_() ->
+    Http3 = [{protocols, [http3, http2]}],
+    Quic = fun(Options) ->
+                   {ok, Dial} = tuple_at_most(2, dial(Options)),
+                   maps:with([quic, quic_tls], Dial)
+           end,
+    Tls = fun(ConnectOptions, SslOptions) ->
+                  Quic(#{transport => ssl, connect_options => ConnectOptions, ssl_options => SslOptions})
+          end,
+    Same = fun(How) -> #{quic => How, quic_tls => undefined} end,
+    in_application(
+      [?_assertEqual(Same(first), Tls(Http3, [])),
+       ?_assertEqual(Same(race), Quic(#{transport => ssl, connect_options => Http3, http3 => race})),
+       ?_assertEqual(Same(never), Tls([], [])),
+       %% Not what TLS over TCP may offer, but what is to be tried.
+       ?_assertEqual(Same(never), Tls([], Http3)),
+       ?_assertEqual(Same(never), Quic(#{connect_options => Http3})),
+       ?_assertEqual(Same(first), Tls([{insecure, false} | Http3], [])),
+       ?_assertMatch(#{quic := first, quic_tls := #{verify := false}}, Tls([{insecure, true} | Http3], [])),
+       ?_assertEqual(Same(first), Tls([{insecure, true} | Http3], [{verify, verify_peer}])),
+       ?_assertEqual(Same(first), Tls([{insecure, true} | Http3], [{insecure, true}])),
+       %% What only Erlang's `ssl' can honour is never left out over QUIC.
+       ?_assertEqual(Same(never), Tls(Http3, [{verify_fun, {fun(_, _, State) -> {valid, State} end, []}}])),
+       ?_assertEqual(Same(never), Tls(Http3, [{tls, erlang}]))]).
+
+tuple_at_most(Size, Tuple) -> list_to_tuple(lists:sublist(tuple_to_list(Tuple), Size)).
 
 %% Clauses: API-38
 final_upgrade_test_() ->

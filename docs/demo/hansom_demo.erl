@@ -25,12 +25,13 @@ demo() ->
     application:stop(hansom).
 
 %% Each protocol is a set of start options; what is done over it is the same.
-protocols(#{ports := #{http := Http, https := Https}, cacerts := Roots}) ->
+protocols(#{ports := #{http := Http, https := Https, http3 := Http3}, cacerts := Roots}) ->
     Secure = #{host => "localhost", port => Https, transport => hackney_ssl, ssl_options => [{cacerts, Roots}]},
     [{"HTTP/1.1", #{host => "localhost", port => Http}},
      {"HTTP/1.1 over TLS", Secure#{connect_options => [{protocols, [http1]}]}},
      {"HTTP/2 over TLS", Secure},
-     {"HTTP/2 without TLS", #{host => "localhost", port => Http, h2c => true}}].
+     {"HTTP/2 without TLS", #{host => "localhost", port => Http, h2c => true}},
+     {"HTTP/3", Secure#{port => Http3, connect_options => [{protocols, [http3]}]}}].
 
 over("HTTP/2" ++ _ = Title, Options) ->
     say("~n=== ~ts ===", [Title]),
@@ -40,6 +41,15 @@ over("HTTP/2" ++ _ = Title, Options) ->
     steps("The answer as messages, one for each stream_next", Options, fun pulled/1),
     steps("A request body sent in pieces", Options, fun upload/1),
     steps("Both directions at once, on a stream of one's own", Options, fun duplex/1);
+over("HTTP/3" ++ _ = Title, Options) ->
+    say("~n=== ~ts ===", [Title]),
+    steps("A request and its whole answer", Options, fun whole/1),
+    steps("A hundred processes with a request each, at once", Options, fun many/1),
+    steps("The body piece by piece, when asked for", Options, fun streamed/1),
+    steps("The answer as messages, as it comes", Options, fun pushed/1),
+    steps("The answer as messages, one for each stream_next", Options, fun pulled/1),
+    steps("A request body sent in pieces", Options, fun upload/1),
+    steps("To another local address in the middle of it", Options, fun move/1);
 over(Title, Options) ->
     say("~n=== ~ts ===", [Title]),
     steps("A request, its answer, and a second request on the same connection", Options, fun sync/1),
@@ -96,6 +106,17 @@ duplex(Conn) ->
 pieces(Conn) ->
     show("request", hansom_conn:request(Conn, <<"GET">>, <<"/chunks/3/16">>, [], <<>>)),
     until_done(fun() -> show("stream_body", hansom_conn:stream_body(Conn)) end).
+
+streamed(Conn) ->
+    show("request_streaming", hansom_conn:request_streaming(Conn, <<"GET">>, <<"/stream/3">>, [], <<>>)),
+    until_done(fun() -> show("stream_body", hansom_conn:stream_body(Conn)) end).
+
+move(Conn) ->
+    show("sockname", hansom_conn:sockname(Conn)),
+    show("migrate", hansom_conn:migrate(Conn)),
+    show("sockname", hansom_conn:sockname(Conn)),
+    show("request", hansom_conn:request(Conn, <<"GET">>, <<"/hello">>, [], <<>>)),
+    ok.
 
 until_done(Pull) ->
     case Pull() of

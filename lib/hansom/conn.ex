@@ -8,8 +8,9 @@ defmodule Hansom.Conn do
       {:ok, body} = Hansom.Conn.body(conn)
       :ok = Hansom.Conn.stop(conn)
 
-  With `transport: :tls` HTTP/2 is spoken where the server does: then the answer of `request/6` has
-  the body as a fourth element, and the connection stays `:connected` whatever is on its way.
+  With `transport: :tls` HTTP/2 is spoken where the server does, and HTTP/3 with
+  `connect_options: [protocols: [:http3, :http2, :http1]]`: then the answer of `request/6` has the
+  body as a fourth element, and the connection stays `:connected` whatever is on its way.
 
   A connection is started `:idle`, dialled with `connect/1`, carries one exchange at a time and
   ends with its owner (the process that started it, unless told otherwise), by `stop/1` or when
@@ -71,7 +72,7 @@ defmodule Hansom.Conn do
   @type response_headers() :: [{name :: String.t(), value :: String.t()}]
   @type status() :: non_neg_integer()
   @type error() :: {:error, term()}
-  @typedoc "Over HTTP/2 the whole response comes at once."
+  @typedoc "Over HTTP/2 and HTTP/3 the whole response comes at once."
   @type response() ::
           {:ok, status(), response_headers()}
           | {:ok, status(), response_headers(), body :: binary()}
@@ -104,10 +105,10 @@ defmodule Hansom.Conn do
     * `:recv_timeout` - how long each read may take, in milliseconds
     * `:inform_fun` - called for every interim response, in the connection's process
     * `:auto_decompress` - undo gzip, deflate, br and zstd in `body/2` (default `false`)
-    * `:send_timeout` - HTTP/2: how long the body may wait for the peer's flow control, in
+    * `:send_timeout` - HTTP/2, HTTP/3: how long the body may wait for the peer's flow control, in
       milliseconds, or `:nonblock`
     * `:trailers` - deliver `{:trailers, headers}` before the `:done` of messages (default `false`)
-    * `:interim` - HTTP/2: tell of interim responses there too (default `false`)
+    * `:interim` - HTTP/2, HTTP/3: tell of interim responses there too (default `false`)
   """
   @type request_options() :: [
           timeout: timeout(),
@@ -147,6 +148,8 @@ defmodule Hansom.Conn do
     * `:ssl_options` - TLS options, e.g. `[cacertfile: "ca.pem"]`
     * `:owner` - the process whose death ends the connection, default the caller
     * `:h2c` - speak HTTP/2 without TLS, default `false`
+    * `:http3` - `:first` (default) or `:race`, how HTTP/3 is tried where the protocols have it
+    * `:early_data` - HTTP/3: send safe requests ahead of a resumed handshake, default `false`
     * `:truncated_body` - `:error` (default) or `:ok` when the peer closes within a body
 
   `docs/options.md` has all of them. `nil` is as good as absent. A bad value is named:
@@ -196,8 +199,9 @@ defmodule Hansom.Conn do
   end
 
   @doc """
-  Sends a request whose response body is always streamed. HTTP/1.1 does not tell it from
-  `request/6` and answers `{:error, :invalid_state}`.
+  Sends a request over HTTP/3 and waits for status and header fields of its response; the body is
+  read with `stream_body/1`, by the same process. Over other protocols it answers
+  `{:error, :invalid_state}`.
   """
   @spec request_streaming(t(), method(), String.t(), headers(), iodata()) ::
           {:ok, status(), response_headers()} | error()
@@ -307,6 +311,13 @@ defmodule Hansom.Conn do
   @doc "The peer's certificate (DER); `{:error, :not_ssl}` without TLS."
   @spec peercert(t()) :: {:ok, binary()} | error()
   defdelegate peercert(conn), to: :hansom_conn
+
+  @doc """
+  Moves an HTTP/3 connection to the local address the system chooses now. Exchanges go on. Other
+  protocols answer `{:error, :not_supported}`.
+  """
+  @spec migrate(t()) :: :ok | error()
+  defdelegate migrate(conn), to: :hansom_conn
 
   @doc "Writes bytes past HTTP."
   @spec send(t(), iodata()) :: :ok | error()

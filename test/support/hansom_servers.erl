@@ -140,30 +140,36 @@ grpc() ->
     [Plain, Tls, "ready"] = await_lines(Pid),
     described(Pid, Dir, #{plain => list_to_integer(Plain), tls => list_to_integer(Tls)}).
 
-%% @doc Starts the bundled origin. Its ports: `http', `https'.
+%% @doc Starts the bundled origin. Its ports: `http', `https', `http3'.
 -spec origin() -> server().
 origin() ->
     {ok, Program} = find(origin),
     Dir = identity_dir("origin"),
-    Args = ["serve", "--http", "127.0.0.1:0", "--https", "127.0.0.1:0", "--certs", Dir],
+    Names = [http, https, http3],
+    Listen = lists:append([["--" ++ atom_to_list(Name), "127.0.0.1:0"] || Name <- Names]),
     %% It watches its standard input itself.
-    Pid = start({Program, Args}, ["^http .*:([0-9]+)$", "^https .*:([0-9]+)$", "^(ready)$"]),
-    [Http, Https, "ready"] = await_lines(Pid),
-    described(Pid, Dir, #{http => list_to_integer(Http), https => list_to_integer(Https)}).
+    Pid = start({Program, ["serve", "--certs", Dir | Listen]}, announced(Names)),
+    described(Pid, Dir, announced_ports(Names, Pid)).
 
-%% @doc Starts the bundled origin with TLS alone, on the certificates of another server and with more options of
-%% its `serve' command.
--spec origin(server(), [string()]) -> #{pid := pid(), ports := #{https := inet:port_number()}}.
+%% @doc Starts the bundled origin on the certificates of another server and with more options of its `serve' command:
+%% with TLS alone, unless these say where to listen.
+-spec origin(server(), [string()]) -> #{pid := pid(), ports := #{https | http3 => inet:port_number()}}.
 origin(#{dir := Dir}, Options) ->
     {ok, Program} = find(origin),
-    Listen = case lists:member("--https", Options) of
-                 true -> [];
-                 false -> ["--https", "127.0.0.1:0"]
-             end,
-    Pid = start({Program, ["serve" | Listen] ++ ["--certs", Dir | Options]},
-                ["^https .*:([0-9]+)$", "^(ready)$"]),
-    [Https, "ready"] = await_lines(Pid),
-    #{pid => Pid, ports => #{https => list_to_integer(Https)}}.
+    Given = [Name || Name <- [https, http3], lists:member("--" ++ atom_to_list(Name), Options)],
+    {Names, Listen} = case Given of
+                          [] -> {[https], ["--https", "127.0.0.1:0"]};
+                          _ -> {Given, []}
+                      end,
+    Pid = start({Program, ["serve" | Listen] ++ ["--certs", Dir | Options]}, announced(Names)),
+    #{pid => Pid, ports => announced_ports(Names, Pid)}.
+
+announced(Names) -> ["^" ++ atom_to_list(Name) ++ " .*:([0-9]+)$" || Name <- Names] ++ ["^(ready)$"].
+
+announced_ports(Names, Pid) ->
+    Lines = await_lines(Pid),
+    "ready" = lists:last(Lines),
+    maps:from_list(lists:zip(Names, [list_to_integer(Port) || Port <- lists:droplast(Lines)])).
 
 %% @doc Plays sections of steps to connections in turn; see native/hansom_origin/README.md. Plain TCP.
 -spec script(iodata()) -> #{pid := pid(), dir := file:filename(), ports := #{http := inet:port_number()}}.

@@ -223,6 +223,11 @@ pub enum Command<H: Host> {
         /// Who waits.
         caller: H::Caller,
     },
+    /// Move a QUIC connection to the local address the system chooses now (RFC 9000, section 9).
+    Migrate {
+        /// Who waits.
+        caller: H::Caller,
+    },
     /// Write raw bytes past HTTP.
     Send {
         /// Who waits.
@@ -306,6 +311,7 @@ macro_rules! caller_of {
             | Command::PeerName { caller }
             | Command::SockName { caller }
             | Command::PeerCertificate { caller }
+            | Command::Migrate { caller }
             | Command::Send { caller, .. }
             | Command::Recv { caller, .. }
             | Command::ResponseHeaders { caller }

@@ -33,6 +33,8 @@ pub struct Dial {
     pub h2c: bool,
     /// Whether HTTP/3 is tried, for which TLS must be asked for. Default [`QuicDial::Never`].
     pub quic: QuicDial,
+    /// TLS over QUIC, if that is to differ from `tls`.
+    pub quic_tls: Option<Arc<TlsClient>>,
 }
 
 /// What a dial makes of QUIC.
@@ -234,6 +236,7 @@ impl Dial {
             connect_timeout: Some(Duration::from_secs(8)),
             h2c: false,
             quic: QuicDial::Never,
+            quic_tls: None,
         }
     }
 }

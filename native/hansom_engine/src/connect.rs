@@ -8,7 +8,7 @@ use std::future::Future;
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::path::Path;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use crate::config::{Dial, Http3Config, QuicDial, TransportKind};
@@ -132,10 +132,29 @@ async fn open_quic(
     http3: &Http3Config,
 ) -> Result<Quic, Error> {
     let name = tls::parse_server_name(&target.server_name)?.to_str().into_owned();
+    let client = target.quic_tls.as_ref().unwrap_or(client);
     let prepared = client.quic(http3.early_data).await?;
     let options = &target.socket_options;
-    let connect = |address| quic::connect(address, options, &prepared, &name, http3);
-    race::first_connected(v6, v4, connect).await
+    let alert = Mutex::new(None);
+    let connect = async |address| {
+        let connected = quic::connect(address, options, &prepared, &name, http3).await;
+        if let Err(error @ Error::Tls { .. }) = &connected {
+            *alert.lock().unwrap_or_else(PoisonError::into_inner) = Some(error.clone());
+        }
+        connected
+    };
+    // Early data is for where the server was last time, so nothing else is tried before.
+    if http3.early_data
+        && let Some(address) = prepared.reached(&name)
+        && v6.iter().chain(&v4).any(|found| *found == address)
+        && let Ok(quic) = connect(address).await
+    {
+        return Ok(quic);
+    }
+    let connected = race::first_connected(v6, v4, connect).await;
+    // An alert is worth more than what befell another address.
+    let alert = alert.into_inner().unwrap_or_else(PoisonError::into_inner);
+    connected.map_err(|error| alert.unwrap_or(error))
 }
 
 async fn open_unix(target: &Dial) -> Result<Link, Error> {

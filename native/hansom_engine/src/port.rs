@@ -79,11 +79,13 @@ impl<H: Host> Port<'_, H> {
             (Command::PeerCertificate { caller }, Some(link)) => {
                 (caller, link.peer_certificate().map(Answer::Certificate))
             }
+            (Command::Migrate { caller }, Some(_)) => (caller, Err(Error::NotSupported)),
             (
                 Command::SetOptions { caller, .. }
                 | Command::PeerName { caller }
                 | Command::SockName { caller }
                 | Command::PeerCertificate { caller }
+                | Command::Migrate { caller }
                 | Command::Send { caller, .. }
                 | Command::Recv { caller, .. },
                 None,

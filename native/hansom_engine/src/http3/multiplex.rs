@@ -312,6 +312,7 @@ impl crate::streams::Session for Session {
                 (caller, self.quic.peer_certificate().map(Answer::Certificate))
             }
             Command::SetOptions { caller, .. } => (caller, Err(Error::NotSupported)),
+            Command::Migrate { caller } => (caller, self.quic.migrate().map(|()| Answer::Ok)),
             other => return port.ask_link(None, other),
         };
         port.sink.reply(caller, answer.unwrap_or_else(Answer::Error));

@@ -8,7 +8,9 @@ use std::task::{Context, Poll, Wake, Waker};
 use std::time::Duration;
 
 use bytes::Bytes;
-use quinn::{ConnectionError, RecvStream, SendStream, VarInt, ZeroRttAccepted};
+use quinn::{
+    ConnectionError, RecvStream, SendStream, StoppedError, VarInt, WriteError, ZeroRttAccepted,
+};
 
 use super::code::{Code, Violation};
 use super::control::{Control, greeting};
@@ -149,7 +151,8 @@ impl Session {
             self.early = None;
             // Requests wait for this that could not be sent early.
             self.alarm.wake_by_ref();
-            if !accepted && self.quic.connection().close_reason().is_none() {
+            // The handshake may have been over when the connection was first used.
+            if !accepted && self.greeted.as_ref().is_some_and(is_lost) {
                 self.spare = None;
                 self.opening = None;
                 self.greeted = None;
@@ -204,12 +207,28 @@ impl Session {
 }
 
 async fn greet(connection: quinn::Connection, limits: SectionLimits) -> Result<SendStream, Error> {
-    let mut stream = connection.open_uni().await.map_err(|reason| lost(&reason))?;
-    let bytes = Bytes::from(greeting(limits.head));
-    match stream.write_chunk(bytes).await {
-        Ok(()) => Ok(stream),
-        Err(_) => Err(connection.close_reason().map_or(Error::Closed, |reason| lost(&reason))),
+    loop {
+        let mut stream = connection.open_uni().await.map_err(|reason| lost(&reason))?;
+        let bytes = Bytes::from(greeting(limits.head));
+        match stream.write_chunk(bytes).await {
+            Ok(()) => return Ok(stream),
+            // Opened before the end of the handshake, and written to after it.
+            Err(WriteError::ZeroRttRejected) => {}
+            Err(_) => {
+                return Err(connection
+                    .close_reason()
+                    .map_or(Error::Closed, |reason| lost(&reason)));
+            }
+        }
     }
+}
+
+/// Whether a stream was opened before the end of a handshake in which the server did not take what
+/// was sent early.
+fn is_lost(stream: &SendStream) -> bool {
+    let stopped = std::pin::pin!(stream.stopped());
+    let poll = stopped.poll(&mut Context::from_waker(Waker::noop()));
+    matches!(poll, Poll::Ready(Err(StoppedError::ZeroRttRejected)))
 }
 
 fn accept(connection: &quinn::Connection) -> Awaited<Result<RecvStream, ConnectionError>> {

@@ -24,6 +24,7 @@ async fn tcp_beside(port: u16, authority: &Authority) -> tcp::Server {
     tcp::Server::start_at(&format!("127.0.0.1:{port}"), plain_config(&identity)).await
 }
 
+// Clauses: NEG-3
 #[tokio::test]
 async fn an_unreachable_port_falls_back_at_once() {
     let authority = Authority::new("root");
@@ -36,6 +37,7 @@ async fn an_unreachable_port_falls_back_at_once() {
     server.seen().await;
 }
 
+// Clauses: H3-2
 #[tokio::test]
 async fn silence_falls_back_when_half_the_time_is_over() {
     let authority = Authority::new("root");
@@ -78,6 +80,7 @@ async fn a_race_is_won_by_quic_where_tcp_is_silent() {
     quic(dial(&target).await);
 }
 
+// Clauses: H3-2, ST-12
 #[tokio::test]
 async fn one_deadline_is_for_both() {
     let authority = Authority::new("root");
@@ -132,6 +135,7 @@ async fn without_tls_1_3_there_is_only_tcp() {
     assert_eq!(link.tls_version(), Some(TlsVersion::Tls12));
 }
 
+// Clauses: H3-3
 #[tokio::test]
 async fn a_fallback_verifies_too() {
     let trusted = Authority::new("root");

@@ -78,6 +78,7 @@ fn a_runtime_that_ends_takes_its_connections_along() {
     assert_eq!(code_of(&servers.block_on(within(accepted.closed()))), NO_ERROR);
 }
 
+// Clauses: H3-14
 #[tokio::test]
 async fn the_servers_close_is_named() {
     let authority = Authority::new("root");
@@ -93,6 +94,7 @@ async fn the_servers_close_is_named() {
     }
 }
 
+// Clauses: TRAP-27
 #[test]
 fn a_server_that_lost_its_state_resets() {
     let authority = Authority::new("root");

@@ -42,6 +42,7 @@ async fn say(connection: &Connection, data: &[u8]) {
     stream.finish().unwrap();
 }
 
+// Clauses: H3-5
 #[tokio::test]
 async fn data_goes_ahead_of_a_resumed_handshake() {
     let authority = Authority::new("root");
@@ -76,6 +77,7 @@ async fn stop(server: Server) -> UdpSocket {
     .await
 }
 
+// Clauses: H3-5
 #[tokio::test]
 async fn early_data_may_be_rejected() {
     let authority = Authority::new("root");
@@ -95,6 +97,7 @@ async fn early_data_may_be_rejected() {
     echo(client.connection(), &accepted).await;
 }
 
+// Clauses: TRAP-10
 #[tokio::test]
 async fn sessions_stay_under_their_options() {
     let authority = Authority::new("root");

@@ -25,6 +25,7 @@ async fn both(identity: &Identity, name: &str, options: TlsOptions) -> [(String,
     [alert(&server.dial(name, options)).await, alert(&over_tcp).await]
 }
 
+// Clauses: H3-3, TLS-12
 #[tokio::test]
 async fn refused_certificates_have_the_alerts_of_tcp() {
     fn expired(params: &mut CertificateParams) {
@@ -60,6 +61,7 @@ async fn verification_can_be_switched_off() {
     echo(client.connection(), &accepted).await;
 }
 
+// Clauses: H3-4
 #[tokio::test]
 async fn addresses_are_verified_and_not_sent_as_names() {
     let authority = Authority::new("root");

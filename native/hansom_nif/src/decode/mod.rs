@@ -48,7 +48,7 @@ pub(crate) fn behalf(op: Term<'_>) -> (Option<Receiver>, Term<'_>) {
 
 fn plain_call(op: Term<'_>) -> Option<Call> {
     type Make = fn(Caller) -> Command<Beam>;
-    let calls: [(Atom, Make); 13] = [
+    let calls: [(Atom, Make); 14] = [
         (atoms::body(), |caller| Command::Body { caller }),
         (atoms::stream_body(), |caller| Command::StreamBody { caller }),
         (atoms::finish_send_body(), |caller| Command::FinishBody {
@@ -62,6 +62,7 @@ fn plain_call(op: Term<'_>) -> Option<Call> {
         (atoms::peername(), |caller| Command::PeerName { caller }),
         (atoms::sockname(), |caller| Command::SockName { caller }),
         (atoms::peercert(), |caller| Command::PeerCertificate { caller }),
+        (atoms::migrate(), |caller| Command::Migrate { caller }),
         (atoms::close(), |caller| Command::Close { caller }),
         (atoms::response_headers(), |caller| Command::ResponseHeaders { caller }),
         (atoms::reuse(), |caller| Command::Reuse { caller }),

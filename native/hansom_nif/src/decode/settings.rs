@@ -94,7 +94,7 @@ pub(crate) fn config<'a>(env: Env<'a>, map: Term<'a>) -> Result<Config, Term<'a>
         push_allowance: settings.value(atoms::push_allowance())?,
         trailers: settings.value(atoms::trailers())?,
         http2: http2(Settings { env, map: settings.term(atoms::http2())? })?,
-        http3: Http3Config::default(),
+        http3: http3(Settings { env, map: settings.term(atoms::http3())? })?,
     })
 }
 
@@ -102,13 +102,7 @@ fn http2(settings: Settings<'_>) -> Result<Http2Config, Term<'_>> {
     Ok(Http2Config {
         connection_window: settings.value(atoms::connection_window())?,
         stream_window: settings.value(atoms::stream_window())?,
-        max_streams: settings.read(atoms::max_streams(), |term| {
-            if atoms::wait() == term {
-                Some(MaxStreams::Wait)
-            } else {
-                (atoms::error() == term).then_some(MaxStreams::Fail)
-            }
-        })?,
+        max_streams: settings.read(atoms::max_streams(), max_streams)?,
         send_timeout: settings.read(atoms::send_timeout(), send_timeout)?,
         ping_interval: settings.timeout(atoms::ping_interval())?,
         ping_timeout: settings.timeout(atoms::ping_timeout())?.unwrap_or(Duration::MAX),
@@ -116,16 +110,26 @@ fn http2(settings: Settings<'_>) -> Result<Http2Config, Term<'_>> {
     })
 }
 
+fn http3(settings: Settings<'_>) -> Result<Http3Config, Term<'_>> {
+    Ok(Http3Config {
+        stream_window: settings.value(atoms::stream_window())?,
+        idle_timeout: settings.timeout(atoms::idle_timeout())?,
+        keep_alive_interval: settings.timeout(atoms::keep_alive_interval())?,
+        early_data: settings.value(atoms::early_data())?,
+        max_streams: settings.read(atoms::max_streams(), max_streams)?,
+        send_timeout: settings.read(atoms::send_timeout(), send_timeout)?,
+    })
+}
+
 /// The map of `{connect, DialMap}`.
 pub(super) fn dial<'a>(env: Env<'a>, map: Term<'a>) -> Result<Dial, Term<'a>> {
     let settings = Settings { env, map };
-    let tls_map = settings.term(atoms::tls())?;
     Ok(Dial {
         transport: settings.read(atoms::transport(), transport)?,
         host: settings.text(atoms::host())?,
         port: settings.read(atoms::port(), unsigned16)?,
         socket_options: socket_options(env, settings.term(atoms::socket_options())?)?,
-        tls: if atoms::undefined() == tls_map { None } else { Some(tls(env, tls_map)?) },
+        tls: optional_tls(env, settings.term(atoms::tls())?)?,
         server_name: settings.text(atoms::server_name())?,
         carrier: settings.read(atoms::carrier(), |term| {
             if atoms::undefined() == term { Some(None) } else { carrier(term).map(Some) }
@@ -133,8 +137,33 @@ pub(super) fn dial<'a>(env: Env<'a>, map: Term<'a>) -> Result<Dial, Term<'a>> {
         descriptor: descriptor(env, settings.term(atoms::descriptor())?)?,
         connect_timeout: settings.timeout(atoms::connect_timeout())?,
         h2c: settings.value(atoms::h2c())?,
-        quic: QuicDial::Never,
+        quic: settings.read(atoms::quic(), quic)?,
+        quic_tls: optional_tls(env, settings.term(atoms::quic_tls())?)?,
     })
+}
+
+fn max_streams(term: Term<'_>) -> Option<MaxStreams> {
+    if atoms::wait() == term {
+        Some(MaxStreams::Wait)
+    } else {
+        (atoms::error() == term).then_some(MaxStreams::Fail)
+    }
+}
+
+fn quic(term: Term<'_>) -> Option<QuicDial> {
+    if atoms::never() == term {
+        Some(QuicDial::Never)
+    } else if atoms::first() == term {
+        Some(QuicDial::First)
+    } else if atoms::race() == term {
+        Some(QuicDial::Race)
+    } else {
+        None
+    }
+}
+
+fn optional_tls<'a>(env: Env<'a>, map: Term<'a>) -> Result<Option<Arc<TlsClient>>, Term<'a>> {
+    if atoms::undefined() == map { Ok(None) } else { tls(env, map).map(Some) }
 }
 
 fn transport(term: Term<'_>) -> Option<TransportKind> {

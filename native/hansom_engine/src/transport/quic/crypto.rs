@@ -5,7 +5,9 @@
 
 use std::any::Any;
 use std::cell::RefCell;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::collections::HashMap;
+use std::net::SocketAddr;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use quinn::crypto::rustls::QuicClientConfig;
 use quinn::crypto::{
@@ -29,7 +31,13 @@ pub(crate) struct Prepared {
     /// Address validation tokens (RFC 9000, section 8.1.3): they let a server recognise a client
     /// as session tickets do, and are kept apart as those are.
     tokens: Arc<dyn TokenStore>,
+    /// Where servers were reached last, by name. A session says nothing of the address, port or
+    /// family it was made over.
+    reached: Mutex<HashMap<String, SocketAddr>>,
 }
+
+/// How many servers are remembered in [`Prepared::reached`], as many as have sessions.
+const MOST_REACHED: usize = 128;
 
 impl Prepared {
     /// `config` must offer TLS 1.3 and nothing else.
@@ -56,7 +64,34 @@ impl Prepared {
         } else {
             Arc::new(NoneTokenStore)
         };
-        Ok(Self { crypto: Arc::new(crypto), tokens })
+        Ok(Self { crypto: Arc::new(crypto), tokens, reached: Mutex::default() })
+    }
+
+    /// Where the server of this name was reached last.
+    pub(crate) fn reached(&self, server_name: &str) -> Option<SocketAddr> {
+        self.lock_reached().get(server_name).copied()
+    }
+
+    pub(super) fn set_reached(&self, server_name: &str, address: SocketAddr) {
+        let mut reached = self.lock_reached();
+        if reached.len() >= MOST_REACHED && !reached.contains_key(server_name) {
+            reached.clear();
+        }
+        reached.insert(server_name.to_owned(), address);
+    }
+
+    /// Whether the server was reached there last; it is not for whoever asks again.
+    pub(super) fn take_reached(&self, server_name: &str, address: SocketAddr) -> bool {
+        let mut reached = self.lock_reached();
+        let known = reached.get(server_name) == Some(&address);
+        if known {
+            reached.remove(server_name);
+        }
+        known
+    }
+
+    fn lock_reached(&self) -> MutexGuard<'_, HashMap<String, SocketAddr>> {
+        self.reached.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// What one connection is made with, and where its handshake leaves why it failed.

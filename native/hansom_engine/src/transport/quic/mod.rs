@@ -118,8 +118,9 @@ impl Drop for Guard {
 }
 
 /// Opens a connection to `address`, for which `server_name` is the name or address to verify.
-/// Takes as long as the server does: callers bound it. With early data allowed and a session to
-/// resume, it is open before the server has said anything.
+/// Takes as long as the server does: callers bound it. With early data allowed, and a session to
+/// resume with a server that was reached at this very address before, it is open before the server
+/// has said anything.
 ///
 /// # Errors
 /// [`Error::Tls`], [`Error::Posix`], also if the system learns that nobody is there,
@@ -127,7 +128,7 @@ impl Drop for Guard {
 pub(crate) async fn connect(
     address: SocketAddr,
     options: &[SocketOption],
-    tls: &Prepared,
+    tls: &Arc<Prepared>,
     server_name: &str,
     config: &Http3Config,
 ) -> Result<Quic, Error> {
@@ -135,28 +136,32 @@ pub(crate) async fn connect(
     let path = Path::open(address, options, &drivers).map_err(|error| posix(&error))?;
     let guard = Guard { drivers, path };
     let (client, failure) = tls.client(transport(config));
-    let connecting = guard
+    let mut connecting = guard
         .path
         .endpoint()
         .connect_with(client, address, server_name)
         .map_err(|refused| error::of_attempt(&refused))?;
-    let connecting = if config.early_data {
-        match connecting.into_0rtt() {
+    let reached = {
+        let (tls, name) = (tls.clone(), server_name.to_owned());
+        move || tls.set_reached(&name, address)
+    };
+    // Taken, so that a server that is silent now is not trusted to be there a second time.
+    if config.early_data && tls.take_reached(server_name, address) {
+        connecting = match connecting.into_0rtt() {
             Ok((connection, early)) => {
-                guard.drivers.attend(guard.path.clone().follow());
+                guard.drivers.attend(guard.path.clone().await_first(reached));
                 return Ok(Quic { guard, connection, early: Some(early) });
             }
             Err(connecting) => connecting,
-        }
-    } else {
-        connecting
-    };
+        };
+    }
     let connected = tokio::select! {
         connected = connecting => connected,
         error = guard.path.trouble() => return Err(posix(&error)),
     };
     match connected {
         Ok(connection) => {
+            reached();
             guard.drivers.attend(guard.path.clone().follow());
             Ok(Quic { guard, connection, early: None })
         }

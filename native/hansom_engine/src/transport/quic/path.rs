@@ -6,6 +6,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use quinn::{Endpoint, EndpointConfig, VarInt};
+use tokio::runtime::Handle;
 
 use super::drivers::Drivers;
 use super::socket::Socket;
@@ -18,6 +19,7 @@ const NO_ERROR: VarInt = VarInt::from_u32(0x100);
 const RENEWAL_INTERVAL: Duration = Duration::from_secs(1);
 
 pub(super) struct Path {
+    runtime: Handle,
     endpoint: Endpoint,
     socket: Mutex<Arc<Socket>>,
     peer: SocketAddr,
@@ -38,7 +40,13 @@ impl Path {
             socket.clone(),
             drivers.clone(),
         )?;
-        Ok(Arc::new(Self { endpoint, socket: Mutex::new(socket), peer, options: options.to_vec() }))
+        Ok(Arc::new(Self {
+            runtime: Handle::current(),
+            endpoint,
+            socket: Mutex::new(socket),
+            peer,
+            options: options.to_vec(),
+        }))
     }
 
     pub(super) fn endpoint(&self) -> &Endpoint {
@@ -61,9 +69,22 @@ impl Path {
         self.socket().begin_close();
     }
 
-    /// Changes to a new socket.
+    /// Changes to a new socket. For any thread.
     pub(super) fn renew(&self) -> io::Result<()> {
+        let _entered = self.runtime.enter();
         self.change_to(Socket::open(self.peer, &self.options)?)
+    }
+
+    /// Waits for the first packet of a connection on which data was sent ahead of the handshake, and
+    /// ends it if nobody is there. What `heard` does is done when the packet has come.
+    pub(super) async fn await_first(self: Arc<Self>, heard: impl FnOnce()) {
+        let socket = self.socket();
+        tokio::select! {
+            () = socket.heard() => {}
+            _ = socket.trouble() => return self.endpoint.close(NO_ERROR, b""),
+        }
+        heard();
+        self.follow().await;
     }
 
     /// Looks after a connection that is in use, for as long as that is: when the system refuses to
@@ -72,10 +93,6 @@ impl Path {
         loop {
             let socket = self.socket();
             socket.trouble().await;
-            if !socket.has_received() {
-                // Early data was sent to where nobody is.
-                return self.endpoint.close(NO_ERROR, b"");
-            }
             let before = socket.local_address().ok();
             if let Ok(new) = Socket::open(self.peer, &self.options)
                 && new.local_address().ok() != before

@@ -29,6 +29,7 @@ pub(super) struct Socket {
     closing: AtomicBool,
     /// Packets came in.
     received: AtomicBool,
+    first_received: Notify,
     trouble: Mutex<Option<io::Error>>,
     in_trouble: Notify,
 }
@@ -46,6 +47,7 @@ impl Socket {
             }),
             closing: AtomicBool::new(false),
             received: AtomicBool::new(false),
+            first_received: Notify::new(),
             trouble: Mutex::new(None),
             in_trouble: Notify::new(),
         })
@@ -59,12 +61,33 @@ impl Socket {
     /// Waits until the system says that the peer cannot be reached.
     pub(super) async fn trouble(&self) -> io::Error {
         loop {
-            let notified = self.in_trouble.notified();
-            let error = self.trouble.lock().unwrap_or_else(PoisonError::into_inner).take();
-            match error {
-                Some(error) => return error,
-                None => notified.await,
+            let kept = self.trouble.lock().unwrap_or_else(PoisonError::into_inner).take();
+            if let Some(error) = kept {
+                return error;
             }
+            tokio::select! {
+                () = self.in_trouble.notified() => {}
+                // An error alone does not make the socket readable.
+                _ = self.io.ready(Interest::ERROR) => self.look_for_error(),
+            }
+        }
+    }
+
+    fn look_for_error(&self) {
+        // Cleared first, so that no later one is missed.
+        let _ = self.io.try_io(Interest::ERROR, || -> io::Result<()> {
+            Err(io::ErrorKind::WouldBlock.into())
+        });
+        if let Ok(Some(error)) = self.io.take_error() {
+            self.keep(error);
+        }
+    }
+
+    /// Waits until the peer has sent something.
+    pub(super) async fn heard(&self) {
+        if !self.has_received() {
+            // The permit of a notification that came in between is not lost.
+            self.first_received.notified().await;
         }
     }
 
@@ -164,7 +187,9 @@ impl AsyncUdpSocket for Socket {
             let receive = || self.state.recv((&self.io).into(), buffers, meta);
             match self.io.try_io(Interest::READABLE, receive) {
                 Ok(count) => {
-                    self.received.store(true, Ordering::Relaxed);
+                    if !self.received.swap(true, Ordering::Relaxed) {
+                        self.first_received.notify_one();
+                    }
                     return Poll::Ready(Ok(count));
                 }
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}

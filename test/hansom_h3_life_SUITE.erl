@@ -1,0 +1,163 @@
+%% @doc The life of HTTP/3 connections: deaths of owner, callers and process in each phase, stops of the application,
+%% and that nothing is left over.
+-module(hansom_h3_life_SUITE).
+
+-include_lib("stdlib/include/assert.hrl").
+
+-compile([export_all, nowarn_export_all]).
+
+-define(CONN, (hansom_case:conn())).
+
+-import(hansom_case, [start_with/1, async/1, result/1, process/0, run_in/2, start_in/2, kill/1, is_gone/1, payload/1,
+                      wait_for/1, monitor_exit/1, await/1]).
+-import(hansom_h3_case, [options/1, options/2, open/1, connect/1, mute/1, trying/2]).
+-import(hansom_h2_case, [get/2, get/3]).
+
+all() -> hansom_case:cases(?MODULE).
+
+suite() -> [{timetrap, {seconds, 60}}].
+
+init_per_suite(Config) -> hansom_h3_case:init_suite(Config).
+end_per_suite(Config) -> hansom_h3_case:end_suite(Config).
+init_per_testcase(Case, Config) -> hansom_case:init_case(?MODULE, Case, Config).
+end_per_testcase(_, Config) -> hansom_case:end_case(Config).
+
+%% What a connection is busy with when somebody dies, by what begins it. Each is waited for by its caller until then.
+phases() ->
+    [{request, fun(Pid) -> get(Pid, "/stall", [{recv_timeout, infinity}]) end},
+     {response, fun(Pid) -> get(Pid, "/stall/head", [{recv_timeout, infinity}]) end},
+     {streaming, fun(Pid) ->
+                         case ?CONN:request_streaming(Pid, <<"GET">>, <<"/stall/head">>, [], <<>>) of
+                             {ok, 200, _} -> ?CONN:stream_body(Pid);
+                             Error -> Error
+                         end
+                 end},
+     {upload, fun(Pid) ->
+                      Piece = binary:copy(<<"x">>, 100000),
+                      upload(Pid, fun() -> ?CONN:send_body_chunk(Pid, fun() -> {ok, Piece} end) end)
+              end},
+     {start_response, fun(Pid) -> upload(Pid, fun() -> ?CONN:start_response(Pid) end) end}].
+
+upload(Pid, Next) ->
+    case ?CONN:send_request_headers(Pid, <<"POST">>, <<"/stall">>, []) of
+        ok -> Next();
+        Error -> Error
+    end.
+
+%% A connection on which `Begin' is under way in a process of its own.
+busy(Begin, Owner, Config) ->
+    Pid = open_as(Owner, Config),
+    Caller = async(fun() -> Begin(Pid) end),
+    wait_for(fun() -> maps:get(requests, hansom_nif:info(Pid)) =:= 1 end),
+    {Pid, Caller}.
+
+%% Owned by `Owner', not linked to it.
+open_as(Owner, Config) ->
+    connect(options(#{owner => Owner}, Config)).
+
+%% Clauses: ST-4, H3-10, H2-17
+st_04_death_of_the_owner(Config) ->
+    [begin
+         Owner = process(),
+         {Pid, Caller} = busy(Begin, Owner, Config),
+         Exit = monitor_exit(Pid),
+         kill(Owner),
+         ?assertEqual({Phase, normal}, {Phase, await(Exit)}),
+         ?assertMatch({Phase, {ok, {error, _}}}, {Phase, result(Caller)})
+     end || {Phase, Begin} <- phases()].
+
+%% Clauses: ST-26, H2-17
+st_26_death_of_a_caller(Config) ->
+    Pid = open(Config),
+    [begin
+         Before = maps:get(requests, hansom_nif:info(Pid)),
+         Caller = process(),
+         ok = start_in(Caller, fun() -> Begin(Pid) end),
+         wait_for(fun() -> maps:get(requests, hansom_nif:info(Pid)) > Before end),
+         kill(Caller),
+         ?assertMatch({Phase, {ok, 200, _, _}}, {Phase, get(Pid, "/hello")})
+     end || {Phase, Begin} <- phases()].
+
+%% Clauses: ST-28
+st_28_death_of_the_process(Config) ->
+    [begin
+         {Pid, Caller} = busy(Begin, self(), Config),
+         {ok, {_, LocalPort}} = ?CONN:sockname(Pid),
+         kill(Pid),
+         ?assertMatch({Phase, {exit, _}}, {Phase, result(Caller)}),
+         %% Its socket is closed by a thread that learns of it a moment later.
+         wait_for(fun() -> is_free(LocalPort) end)
+     end || {Phase, Begin} <- phases()].
+
+is_free(Port) ->
+    case gen_udp:open(Port, [{ip, {127, 0, 0, 1}}]) of
+        {ok, Socket} -> ok =:= gen_udp:close(Socket);
+        {error, eaddrinuse} -> false
+    end.
+
+%% Clauses: ST-28, API-4
+st_28_end_of_a_dial(Config) ->
+    mute(fun(Port) ->
+                 [begin
+                      Pid = start_with(trying(Port, Config)),
+                      Before = hansom_case:descriptors(),
+                      Caller = async(fun() -> ?CONN:connect(Pid) end),
+                      wait_for(fun() -> hansom_case:descriptors() > Before end),
+                      unlink(Pid),
+                      End(Pid),
+                      _ = result(Caller),
+                      wait_for(fun() -> hansom_case:descriptors() =< Before end)
+                  end || End <- [fun(Pid) -> ok = ?CONN:stop(Pid) end, fun(Pid) -> kill(Pid) end]]
+         end).
+
+%% Clauses: ST-27
+st_27_nothing_is_left(Config) ->
+    Cycle = fun() ->
+                    Pid = open(Config),
+                    {ok, 200, _, _} = get(Pid, "/bytes/10000"),
+                    ok = ?CONN:stop(Pid)
+            end,
+    Cycle(),
+    Before = hansom_case:descriptors(),
+    [Cycle() || _ <- lists:seq(1, 50)],
+    ?assertEqual(Before, hansom_case:descriptors()).
+
+%% The application may stop at any time: users are told, peers are told, and no socket is left.
+%% Clauses: ST-27, ST-28
+st_28_stop_of_the_application(Config) ->
+    Before = hansom_case:descriptors(),
+    Busy = [begin
+                {ok, Pid} = ?CONN:start_link(options(Config)),
+                unlink(Pid),
+                ok = ?CONN:connect(Pid),
+                Caller = async(fun() -> Begin(Pid) end),
+                wait_for(fun() -> maps:get(requests, hansom_nif:info(Pid)) =:= 1 end),
+                {Pid, Caller}
+            end || {_, Begin} <- phases()],
+    ok = application:stop(hansom_case:application()),
+    try
+        [_ = is_gone(Pid) || {Pid, _} <- Busy],
+        [?assertMatch({_, _}, result(Caller)) || {_, Caller} <- Busy],
+        ?assert(hansom_case:descriptors() =< Before)
+    after
+        ok = application:start(hansom_case:application())
+    end,
+    ?assertMatch({ok, 200, _, _}, get(open(Config), "/hello")).
+
+%% Over HTTP/3 as over anything else, functions can be called from other nodes.
+%% Clauses: ST-29, H3-6, H3-12
+st_29_calls_from_another_node(Config) ->
+    {ok, Node} = hansom_case:other_node(),
+    Pid = open(Config),
+    Call = fun(Function, Arguments) -> erpc:call(Node, ?CONN, Function, [Pid | Arguments], 10000) end,
+    ?assertMatch({ok, 200, _, <<"Hello, world!\n">>}, Call(request, [<<"GET">>, <<"/hello">>, [], <<>>])),
+    ?assertMatch({ok, {{127, 0, 0, 1}, _}}, Call(peername, [])),
+    ?assertEqual(ok, Call(migrate, [])),
+    ?assertEqual(http3, Call(get_protocol, [])),
+    Streamed = erpc:call(Node, fun() ->
+                                       {ok, 200, _} = ?CONN:request_streaming(Pid, <<"GET">>, <<"/hello">>, [], <<>>),
+                                       {ok, Piece} = ?CONN:stream_body(Pid),
+                                       done = ?CONN:stream_body(Pid),
+                                       Piece
+                               end, 10000),
+    ?assertEqual(<<"Hello, world!\n">>, Streamed).

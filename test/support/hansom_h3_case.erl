@@ -1,0 +1,104 @@
+%% @doc What the HTTP/3 suites share: the bundled origin, connections to it, and ports on which UDP leads nowhere.
+-module(hansom_h3_case).
+
+-export([init_suite/1, end_suite/1, port/2, roots/1, file/2, with_origin/3, both/0, mute/1, tcp_only/2]).
+-export([options/1, options/2, trying/2, open/1, open/2, connect/1, seen/1]).
+
+-define(CONN, (hansom_case:conn())).
+
+init_suite(Config) ->
+    case hansom_servers:find(origin) of
+        missing -> hansom_servers:missing(origin);
+        {ok, _} -> [{origin, hansom_servers:origin()} | hansom_case:init_suite(Config)]
+    end.
+
+end_suite(Config) ->
+    ok = hansom_servers:stop(origin(Config)),
+    hansom_case:end_suite(Config).
+
+origin(Config) -> proplists:get_value(origin, Config).
+
+%% @doc A port of the suite's origin: `http', `https' or `http3'. Nothing listens on the TCP port of `http3', nor on the
+%% UDP port of `https'.
+port(Name, Config) ->
+    #{ports := #{Name := Port}} = origin(Config),
+    Port.
+
+roots(Config) ->
+    #{cacerts := Roots} = origin(Config),
+    Roots.
+
+%% @doc Path of a PEM file of the origin.
+file(Name, Config) ->
+    #{dir := Dir} = origin(Config),
+    filename:join(Dir, Name ++ ".pem").
+
+%% @doc Runs `Fun' with the port of another origin, started with these options; HTTP/3 alone, unless they say otherwise.
+with_origin(Options, Config, Fun) ->
+    Listen = case [Option || "--http" ++ _ = Option <- Options] of
+                 [] -> ["--http3", "127.0.0.1:0"];
+                 _ -> []
+             end,
+    #{ports := Ports} = Server = hansom_servers:origin(origin(Config), Listen ++ Options),
+    try Fun(maps:get(http3, Ports, maps:get(https, Ports, none)))
+    after ok = hansom_servers:stop(Server)
+    end.
+
+%% @doc Options of an origin that listens on the same port for TCP and UDP.
+both() ->
+    {ok, Udp} = gen_udp:open(0, [{ip, {127, 0, 0, 1}}]),
+    {ok, Port} = inet:port(Udp),
+    case gen_tcp:listen(Port, [{ip, {127, 0, 0, 1}}]) of
+        {ok, Tcp} ->
+            ok = gen_tcp:close(Tcp),
+            ok = gen_udp:close(Udp),
+            Address = "127.0.0.1:" ++ integer_to_list(Port),
+            ["--https", Address, "--http3", Address];
+        {error, eaddrinuse} ->
+            ok = gen_udp:close(Udp),
+            both()
+    end.
+
+%% @doc Runs `Fun' with the port of an origin whose UDP port takes packets and never answers.
+tcp_only(Config, Fun) ->
+    mute(fun(Port) ->
+                 Address = "127.0.0.1:" ++ integer_to_list(Port),
+                 with_origin(["--https", Address], Config, Fun)
+         end).
+
+%% @doc Runs `Fun' with a UDP port that takes packets and never answers. Nothing listens on its TCP port.
+mute(Fun) ->
+    {ok, Udp} = gen_udp:open(0, [{ip, {127, 0, 0, 1}}, {active, false}]),
+    {ok, Port} = inet:port(Udp),
+    try Fun(Port)
+    after ok = gen_udp:close(Udp)
+    end.
+
+%% @doc Start options for HTTP/3 with the suite's origin.
+options(Config) -> options(#{}, Config).
+
+options(More, Config) ->
+    maps:merge(#{host => "localhost", port => port(http3, Config), transport => hackney_ssl,
+                 connect_options => [{protocols, [http3]}], ssl_options => [{cacerts, roots(Config)}]}, More).
+
+%% @doc Start options for a port where each protocol is tried, HTTP/3 first.
+trying(Port, Config) ->
+    options(#{host => "127.0.0.1", port => Port, connect_options => [{protocols, [http3, http2, http1]}]}, Config).
+
+%% @doc A connection in `connected'.
+open(Config) -> connect(options(Config)).
+
+open(More, Config) -> connect(options(More, Config)).
+
+connect(Options) ->
+    Pid = hansom_case:start_with(Options),
+    ok = ?CONN:connect(Pid),
+    http3 = ?CONN:get_protocol(Pid),
+    Pid.
+
+%% @doc What the origin tells about the connection.
+seen(Pid) ->
+    {ok, 200, _, Body} = ?CONN:request(Pid, <<"GET">>, <<"/connection">>, [], <<>>),
+    maps:from_list([{binary_to_atom(Name), Value}
+                    || Line <- binary:split(Body, <<"\n">>, [global, trim]),
+                       [Name, Value] <- [binary:split(Line, <<": ">>)]]).
