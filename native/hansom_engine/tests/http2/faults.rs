@@ -299,18 +299,23 @@ async fn a_draining_connection_goes_on_opening_windows() {
     raw.go_away(1, 0).await;
     raw.settled().await;
     assert_eq!(client.connection.state(), State::Closed);
-    for _ in 0..8 {
-        let mut left = 64_000;
-        while left > 0 {
+    let (mut room, mut unread) = (65_535 - 4 * 16_000, 4 * 16_000);
+    for _ in 0..32 {
+        while unread > 0 {
             client.tell(Command::StreamNext { receiver: Some(mine.clone()) });
             let piece = next(&mut inbox).await;
             assert!(piece.starts_with("xxx"), "{piece:.40}");
-            left -= piece.len();
+            unread -= piece.len();
         }
-        while raw.next(WINDOW_UPDATE).await.stream != 1 {}
-        for _ in 0..4 {
-            raw.send(DATA, 0, 1, &[b'x'; 16_000]).await;
+        while room < 16_000 {
+            let update = raw.next(WINDOW_UPDATE).await;
+            if update.stream == 1 {
+                room += u32::from_be_bytes(update.payload.try_into().unwrap());
+            }
         }
+        raw.send(DATA, 0, 1, &[b'x'; 16_000]).await;
+        room -= 16_000;
+        unread += 16_000;
     }
 }
 
