@@ -157,6 +157,7 @@ run_calls(socket, #{http := Port} = Target, Home) ->
     Pid = open(Home, Target),
     ?IS(ok, setopts, [Pid, [{nodelay, true}]]),
     ?IS({ok, {{127, 0, 0, 1}, Port}}, peername, [Pid]),
+    ?IS({error, not_supported}, migrate, [Pid]),
     ?IS({ok, {{127, 0, 0, 1}, _}}, sockname, [Pid]),
     ?IS({error, not_ssl}, peercert, [Pid]),
     ?IS(ok, send, [Pid, ["GET /bytes/1 HTTP/1.1\r\nHost: origin\r\n\r\n"]]),
