@@ -266,9 +266,9 @@ impl Outgoing {
         }
         if self.end == End::Coming {
             self.end = End::Sent;
-            if self.stream.finish().is_err() {
-                return Flush::Refused;
-            }
+            // Refused only if the stream is lost with all that was sent early, just now: it will be
+            // sent again, or fail as a whole.
+            let _ = self.stream.finish();
         }
         Flush::Done
     }

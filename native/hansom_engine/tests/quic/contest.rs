@@ -1,10 +1,12 @@
 //! What becomes of a dial where QUIC does not get through.
 
+use std::io::ErrorKind;
 use std::net::UdpSocket;
 use std::time::{Duration, Instant};
 
 use hansom_engine::{Dial, Error, QuicDial};
-use tokio::net::TcpListener;
+use quinn::EndpointConfig;
+use tokio::net::TcpSocket;
 
 use crate::certificates::{Authority, config_for, plain_config, within};
 use crate::server::{Server, TLS13, config, dial, link, quic, target};
@@ -18,10 +20,28 @@ fn silent() -> UdpSocket {
     UdpSocket::bind("127.0.0.1:0").unwrap()
 }
 
-/// A TLS server on the TCP port of the same number.
-async fn tcp_beside(port: u16, authority: &Authority) -> tcp::Server {
-    let identity = authority.issue(&["a.test"]);
-    tcp::Server::start_at(&format!("127.0.0.1:{port}"), plain_config(&identity)).await
+fn asynchronous(udp: UdpSocket) -> tokio::net::UdpSocket {
+    udp.set_nonblocking(true).unwrap();
+    tokio::net::UdpSocket::from_std(udp).unwrap()
+}
+
+/// A UDP port and the TCP port of the same number, at which nobody listens yet.
+fn twins() -> (UdpSocket, TcpSocket) {
+    for _ in 0..100 {
+        let udp = silent();
+        let tcp = TcpSocket::new_v4().unwrap();
+        match tcp.bind(udp.local_addr().unwrap()) {
+            Ok(()) => return (udp, tcp),
+            Err(error) => assert_eq!(error.kind(), ErrorKind::AddrInUse),
+        }
+    }
+    panic!("no number is free for both");
+}
+
+/// Serves TLS at the TCP port.
+fn serve_tls(port: TcpSocket, authority: &Authority) -> tcp::Server {
+    let config = plain_config(&authority.issue(&["a.test"]));
+    tcp::Server::start_on(port.listen(16).unwrap(), config)
 }
 
 // Clauses: NEG-3
@@ -41,9 +61,9 @@ async fn an_unreachable_port_falls_back_at_once() {
 #[tokio::test]
 async fn silence_falls_back_when_half_the_time_is_over() {
     let authority = Authority::new("root");
-    let udp = silent();
+    let (udp, tcp) = twins();
     let address = udp.local_addr().unwrap();
-    let _server = tcp_beside(address.port(), &authority).await;
+    let _server = serve_tls(tcp, &authority);
     let target = Dial {
         connect_timeout: Some(Duration::from_secs(3)),
         ..target(address, "a.test", authority.trusted())
@@ -59,9 +79,9 @@ async fn silence_falls_back_when_half_the_time_is_over() {
 #[tokio::test]
 async fn a_race_does_not_wait() {
     let authority = Authority::new("root");
-    let udp = silent();
+    let (udp, tcp) = twins();
     let address = udp.local_addr().unwrap();
-    let _server = tcp_beside(address.port(), &authority).await;
+    let _server = serve_tls(tcp, &authority);
     let target = Dial { quic: QuicDial::Race, ..target(address, "a.test", authority.trusted()) };
     let begin = Instant::now();
     link(dial(&target).await);
@@ -71,10 +91,10 @@ async fn a_race_does_not_wait() {
 #[tokio::test]
 async fn a_race_is_won_by_quic_where_tcp_is_silent() {
     let authority = Authority::new("root");
-    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let address = listener.local_addr().unwrap();
-    let socket = UdpSocket::bind(address).unwrap();
-    let server = Server::start_on(socket, config(&authority), quinn::EndpointConfig::default());
+    let (socket, tcp) = twins();
+    let address = socket.local_addr().unwrap();
+    let _listener = tcp.listen(16).unwrap();
+    let server = Server::start_on(socket, config(&authority), EndpointConfig::default());
     server.serve();
     let target = Dial { quic: QuicDial::Race, ..target(address, "a.test", authority.trusted()) };
     quic(dial(&target).await);
@@ -84,10 +104,10 @@ async fn a_race_is_won_by_quic_where_tcp_is_silent() {
 #[tokio::test]
 async fn one_deadline_is_for_both() {
     let authority = Authority::new("root");
-    let udp = silent();
+    let (udp, tcp) = twins();
     let address = udp.local_addr().unwrap();
     // Accepts, and says nothing.
-    let _listener = TcpListener::bind(address).await.unwrap();
+    let _listener = tcp.listen(16).unwrap();
     let target = Dial {
         connect_timeout: Some(Duration::from_millis(600)),
         ..target(address, "a.test", authority.trusted())
@@ -100,9 +120,10 @@ async fn one_deadline_is_for_both() {
 #[tokio::test]
 async fn an_unknown_version_falls_back_at_once() {
     let authority = Authority::new("root");
-    let udp = tokio::net::UdpSocket::bind("127.0.0.1:0").await.unwrap();
+    let (udp, tcp) = twins();
+    let udp = asynchronous(udp);
     let address = udp.local_addr().unwrap();
-    let _server = tcp_beside(address.port(), &authority).await;
+    let _server = serve_tls(tcp, &authority);
     tokio::spawn(async move {
         let mut packet = [0; 2048];
         while let Ok((length, from)) = udp.recv_from(&mut packet).await {
@@ -128,8 +149,9 @@ async fn an_unknown_version_falls_back_at_once() {
 async fn without_tls_1_3_there_is_only_tcp() {
     use hansom_engine::transport::{TlsOptions, TlsVersion};
     let authority = Authority::new("root");
-    let server = Server::start(config(&authority));
-    let _tcp = tcp_beside(server.address.port(), &authority).await;
+    let (udp, tcp) = twins();
+    let server = Server::start_on(udp, config(&authority), EndpointConfig::default());
+    let _tcp = serve_tls(tcp, &authority);
     let options = TlsOptions { versions: vec![TlsVersion::Tls12], ..authority.trusted() };
     let link = link(dial(&server.dial("a.test", options)).await);
     assert_eq!(link.tls_version(), Some(TlsVersion::Tls12));
@@ -140,9 +162,9 @@ async fn without_tls_1_3_there_is_only_tcp() {
 async fn a_fallback_verifies_too() {
     let trusted = Authority::new("root");
     let stranger = Authority::new("stranger");
-    let server = Server::start(config(&stranger));
+    let (udp, tcp) = twins();
+    let server = Server::start_on(udp, config(&stranger), EndpointConfig::default());
     server.serve();
-    let port = server.address.port();
     let alert = async |target: &Dial| match dial(target).await {
         Err(Error::Tls { alert, .. }) => alert.0,
         other => panic!("{other:?}"),
@@ -151,20 +173,14 @@ async fn a_fallback_verifies_too() {
     // Without TCP beside it the error is QUIC's.
     assert_eq!(alert(&target).await, "unknown_ca");
     let identity = stranger.issue(&["a.test"]);
-    let address = format!("127.0.0.1:{port}");
-    let _tcp = tcp::Server::start_at(&address, config_for(&identity, TLS13)).await;
+    let _tcp = tcp::Server::start_on(tcp.listen(16).unwrap(), config_for(&identity, TLS13));
     assert_eq!(alert(&target).await, "unknown_ca");
 }
 
 #[tokio::test]
 async fn an_abandoned_dial_leaves_no_socket() {
     let authority = Authority::new("root");
-    let udp = tokio::net::UdpSocket::from_std({
-        let udp = silent();
-        udp.set_nonblocking(true).unwrap();
-        udp
-    })
-    .unwrap();
+    let udp = asynchronous(silent());
     let target = target(udp.local_addr().unwrap(), "a.test", authority.trusted());
     let dialling = tokio::spawn(async move { dial(&target).await.map(drop) });
     let (_, from) = within(udp.recv_from(&mut [0; 2048])).await.unwrap();

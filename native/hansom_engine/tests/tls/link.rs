@@ -62,7 +62,8 @@ async fn large_writes_arrive_whole() {
 async fn tls_runs_over_ipv6() {
     let authority = Authority::new("root");
     let identity = authority.issue(&["::1"]);
-    let server = Server::start_at("[::1]:0", plain_config(&identity)).await;
+    let server =
+        Server::start_on(TcpListener::bind("[::1]:0").await.unwrap(), plain_config(&identity));
     let target = Dial {
         tls: Some(TlsClient::new(&authority.trusted()).unwrap()),
         ..Dial::new(TransportKind::Tls, "[::1]", server.port)

@@ -54,11 +54,10 @@ pub(crate) struct Server {
 
 impl Server {
     pub(crate) async fn start(config: ServerConfig) -> Self {
-        Self::start_at("127.0.0.1:0", config).await
+        Self::start_on(TcpListener::bind("127.0.0.1:0").await.unwrap(), config)
     }
 
-    pub(crate) async fn start_at(address: &str, config: ServerConfig) -> Self {
-        let listener = TcpListener::bind(address).await.unwrap();
+    pub(crate) fn start_on(listener: TcpListener, config: ServerConfig) -> Self {
         let port = listener.local_addr().unwrap().port();
         let acceptor = TlsAcceptor::from(Arc::new(config));
         let (sender, happenings) = mpsc::unbounded_channel();
