@@ -15,6 +15,10 @@ use tokio::net::{TcpSocket, TcpStream, UnixStream};
 use super::Address;
 use super::beam::Pipe;
 
+/// `SO_RCVBUF` of UDP sockets, in bytes, unless options say otherwise; the system may give less. The
+/// usual default does not hold what a fast server sends while the receiver waits for a processor.
+const UDP_RECEIVE_BUFFER: usize = 4 << 20;
+
 /// An option of the socket.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum SocketOption {
@@ -130,6 +134,8 @@ pub(crate) fn open_udp(
     if peer.is_ipv6() {
         socket.set_only_v6(true)?;
     }
+    // Less room means more loss, nothing worse.
+    let _ = socket.set_recv_buffer_size(UDP_RECEIVE_BUFFER);
     let kind = Kind::Ip(Family::of(peer.ip()));
     for option in options {
         match option {
