@@ -127,6 +127,46 @@ neg_02_without_tls(Config) ->
     hansom_interop:many_users(Site),
     hansom_interop:uploads(Site).
 
+%% HTTP/3
+
+%% On the same port. The proxy of Caddy 2.6 passes on no content of an HTTP/3 request that does not say its length.
+http3_site(Config) ->
+    #{ports := #{https := Port}, cacerts := Roots} = proplists:get_value(server, Config),
+    Site = site(http3, #{host => "127.0.0.1", port => Port, transport => hackney_ssl,
+                         connect_options => [{protocols, [http3]}],
+                         ssl_options => [{cacerts, Roots}, {server_name_indication, "localhost"}]}),
+    Site#{lengths => true}.
+
+%% Clauses: H3-1
+h3_01_files(Config) ->
+    Pid = open(http3_site(Config)),
+    [begin
+         {ok, 200, _, Body} = get(Pid, <<"/", (list_to_binary(Name))/binary>>),
+         ?assert(Body =:= Content, Name)
+     end || {Name, Content} <- files()],
+    ?assertMatch({ok, 404, _, _}, get(Pid, <<"/nowhere">>)).
+
+%% Clauses: H3-1
+h3_01_sizes(Config) -> hansom_interop:sizes(http3_site(Config)).
+
+%% Clauses: H3-1
+h3_01_many_users(Config) -> hansom_interop:many_users(http3_site(Config)).
+
+%% Clauses: H3-1, H3-8
+h3_08_pushed(Config) -> hansom_interop:pushed(http3_site(Config)).
+
+%% Clauses: H3-8
+h3_08_pulled(Config) -> hansom_interop:pulled(http3_site(Config)).
+
+%% Clauses: H3-7
+h3_07_uploads(Config) -> hansom_interop:uploads(http3_site(Config)).
+
+%% Clauses: H3-7
+h3_07_uploads_side_by_side(Config) -> hansom_interop:uploads_side_by_side(http3_site(Config)).
+
+%% Clauses: H3-9
+h3_09_given_up(Config) -> hansom_interop:given_up(http3_site(Config)).
+
 %% Clauses: NEG-1, RSP-20, RSP-27
 neg_01_the_older_protocol(Config) ->
     #{ports := #{https := Port}, cacerts := Roots} = proplists:get_value(server, Config),

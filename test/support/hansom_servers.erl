@@ -1,9 +1,10 @@
-%% @doc Real servers for suites, demo and benchmarks: nginx, nghttpd, httpbin, gRPC and the
-%% bundled origin, each on free ports of 127.0.0.1 and with its files in a folder of its own.
+%% @doc Real servers for suites, demo and benchmarks: nginx, nghttpd, httpbin, gRPC, ngtcp2,
+%% aioquic and the bundled origin, each on free ports of 127.0.0.1 and with its files in a folder of its own.
 %% How long they live is told in `hansom_program'.
 -module(hansom_servers).
 
--export([nginx/0, nghttpd/1, httpbin/0, httpbin/2, grpc/0, origin/0, origin/2, script/1, script/2, stop/1]).
+-export([nginx/0, nghttpd/1, httpbin/0, httpbin/2, grpc/0, ngtcp2/1, aioquic/0, origin/0, origin/2, script/1, script/2,
+         stop/1]).
 -export([find/1, missing/1, root/0]).
 %% For servers that have a module of their own.
 -export([identity_dir/1, listening/3]).
@@ -140,6 +141,33 @@ grpc() ->
     [Plain, Tls, "ready"] = await_lines(Pid),
     described(Pid, Dir, #{plain => list_to_integer(Plain), tls => list_to_integer(Tls)}).
 
+%% @doc Starts ngtcp2's server with these options more. Its port `http3' serves the folder `www' of the server's `dir',
+%% and as many bytes as a path of digits says.
+-spec ngtcp2([string()]) -> server().
+ngtcp2(Options) ->
+    {ok, Program} = find(ngtcp2),
+    Dir = identity_dir("ngtcp2"),
+    Docs = filename:join(Dir, "www"),
+    ok = filelib:ensure_path(Docs),
+    %% A datagram that comes too early comes again, so it need not be listening yet.
+    {ok, Socket} = gen_udp:open(0, [{ip, {127, 0, 0, 1}}]),
+    {ok, Port} = inet:port(Socket),
+    ok = gen_udp:close(Socket),
+    Place = ["127.0.0.1", integer_to_list(Port), filename:join(Dir, "server-key.pem"), filename:join(Dir, "server.pem")],
+    Pid = start(guarded(Program, ["-q", "-d", Docs] ++ Options ++ Place), ["^(Using document root)"]),
+    [_] = await_lines(Pid),
+    described(Pid, Dir, #{http3 => Port}).
+
+%% @doc Starts the server of `aioquic_server.py', which says what it has. Its port: `http3'.
+-spec aioquic() -> server().
+aioquic() ->
+    {ok, Python} = find(python),
+    Dir = identity_dir("aioquic"),
+    Script = filename:join(root(), "test/support/aioquic_server.py"),
+    Pid = start(guarded(Python, ["-u", Script, Dir]), ["^http3 ([0-9]+)$", "^(ready)$"]),
+    [Port, "ready"] = await_lines(Pid),
+    described(Pid, Dir, #{http3 => list_to_integer(Port)}).
+
 %% @doc Starts the bundled origin. Its ports: `http', `https', `http3'.
 -spec origin() -> server().
 origin() ->
@@ -225,7 +253,7 @@ stop(#{pid := Pid} = Server) ->
     end.
 
 %% @doc Where a server's program is.
--spec find(nginx | nghttpd | caddy | haproxy | python | origin) -> {ok, file:filename()} | missing.
+-spec find(nginx | nghttpd | caddy | haproxy | ngtcp2 | python | origin) -> {ok, file:filename()} | missing.
 find(nginx) ->
     first_file([os:find_executable("nginx"), "/usr/sbin/nginx", "/usr/local/sbin/nginx"]);
 find(nghttpd) ->
@@ -234,6 +262,8 @@ find(caddy) ->
     first_file([os:find_executable("caddy"), "/usr/bin/caddy"]);
 find(haproxy) ->
     first_file([os:find_executable("haproxy"), "/usr/sbin/haproxy"]);
+find(ngtcp2) ->
+    first_file([os:find_executable("gtlsserver"), "/usr/sbin/gtlsserver"]);
 find(python) ->
     first_file([filename:join(root(), "_build/python-venv/bin/python")]);
 find(origin) ->
