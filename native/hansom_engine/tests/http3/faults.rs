@@ -304,7 +304,8 @@ async fn goaway_lets_come_to_an_end_what_the_peer_serves() {
 async fn closing_by_command_is_told_and_says_goodbye() {
     let (client, raw) = Raw::connected(Config::default()).await;
     let pending = get(&client, "/");
-    raw.request().await;
+    // Kept: its end would be that of the response.
+    let _exchange = raw.request().await;
     let close = client.ask(|caller| Command::Close { caller });
     accepted(close).await;
     assert_eq!(error(pending).await, Error::ConnectionClosed("normal"));
