@@ -11,8 +11,8 @@
 -define(AT_ONCE, 1500).
 
 -import(hansom_case, [start_with/1, async/1, result/1, wait_for/1]).
--import(hansom_h3_case, [options/1, options/2, open/1, open/2, connect/1, trying/2, port/2, both/0, mute/1, tcp_only/2,
-                         with_origin/3, seen/1]).
+-import(hansom_h3_case, [options/1, options/2, open/1, open/2, connect/1, trying/2, port/2, mute/1, tcp_only/2,
+                         with_origin/3, with_both/3, seen/1]).
 -import(hansom_h2_case, [get/2]).
 
 all() -> hansom_case:cases(?MODULE).
@@ -46,8 +46,8 @@ spoken(Options) ->
 
 %% Clauses: NEG-1, NEG-2, NEG-3, POOL-19
 neg_03_order_of_protocols(Config) ->
-    with_origin(both(), Config,
-                fun(Port) ->
+    with_both([], Config,
+              fun(Port) ->
                         [begin
                              {Spoken, _} = spoken((trying(Port, Config))#{connect_options => [{protocols, Protocols}]}),
                              ?assertEqual({Protocols, Protocol}, {Protocols, Spoken})
@@ -105,8 +105,8 @@ neg_03_race(Config) ->
              end),
     %% Where TCP is refused only QUIC can win.
     ?assertMatch({http3, _}, spoken(options(#{http3 => race}, Config))),
-    with_origin(both(), Config,
-                fun(Port) ->
+    with_both([], Config,
+              fun(Port) ->
                         {Either, _} = spoken((trying(Port, Config))#{http3 => race}),
                         ?assert(lists:member(Either, [http3, http2]))
                 end),

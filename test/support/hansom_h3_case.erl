@@ -1,10 +1,11 @@
 %% @doc What the HTTP/3 suites share: the bundled origin, connections to it, and ports on which UDP leads nowhere.
 -module(hansom_h3_case).
 
--export([init_suite/1, end_suite/1, port/2, roots/1, file/2, with_origin/3, both/0, mute/1, tcp_only/2]).
+-export([init_suite/1, end_suite/1, port/2, roots/1, file/2, with_origin/3, with_both/3, mute/1, tcp_only/2]).
 -export([options/1, options/2, trying/2, open/1, open/2, connect/1, seen/1]).
 
 -define(CONN, (hansom_case:conn())).
+-define(TRIES, 20).
 
 init_suite(Config) ->
     case hansom_servers:find(origin) of
@@ -39,32 +40,46 @@ with_origin(Options, Config, Fun) ->
                  [] -> ["--http3", "127.0.0.1:0"];
                  _ -> []
              end,
-    #{ports := Ports} = Server = hansom_servers:origin(origin(Config), Listen ++ Options),
+    with_server(hansom_servers:origin(origin(Config), Listen ++ Options), Fun).
+
+with_server(#{ports := Ports} = Server, Fun) ->
     try Fun(maps:get(http3, Ports, maps:get(https, Ports, none)))
     after ok = hansom_servers:stop(Server)
     end.
 
-%% @doc Options of an origin that listens on the same port for TCP and UDP.
-both() ->
+%% @doc The same with an origin that listens on one port for TCP and UDP.
+with_both(Options, Config, Fun) ->
+    with_server(both(Options, Config, ?TRIES), Fun).
+
+%% A port that was free for both may be somebody else's by the time the origin asks for it.
+both(Options, Config, Tries) ->
     {ok, Udp} = gen_udp:open(0, [{ip, {127, 0, 0, 1}}]),
     {ok, Port} = inet:port(Udp),
-    case gen_tcp:listen(Port, [{ip, {127, 0, 0, 1}}]) of
-        {ok, Tcp} ->
-            ok = gen_tcp:close(Tcp),
-            ok = gen_udp:close(Udp),
-            Address = "127.0.0.1:" ++ integer_to_list(Port),
-            ["--https", Address, "--http3", Address];
-        {error, eaddrinuse} ->
-            ok = gen_udp:close(Udp),
-            both()
+    ok = gen_udp:close(Udp),
+    Address = "127.0.0.1:" ++ integer_to_list(Port),
+    try hansom_servers:origin(origin(Config), ["--https", Address, "--http3", Address | Options])
+    catch error:{server, {exit_status, _, _}} when Tries > 1 -> both(Options, Config, Tries - 1)
     end.
 
 %% @doc Runs `Fun' with the port of an origin whose UDP port takes packets and never answers.
 tcp_only(Config, Fun) ->
-    mute(fun(Port) ->
-                 Address = "127.0.0.1:" ++ integer_to_list(Port),
-                 with_origin(["--https", Address], Config, Fun)
-         end).
+    tcp_only(Config, Fun, ?TRIES).
+
+tcp_only(Config, Fun, Tries) ->
+    Ran = with_origin(["--https", "127.0.0.1:0"], Config,
+                      fun(Port) ->
+                              case gen_udp:open(Port, [{ip, {127, 0, 0, 1}}, {active, false}]) of
+                                  {ok, Udp} ->
+                                      try {ok, Fun(Port)}
+                                      after ok = gen_udp:close(Udp)
+                                      end;
+                                  {error, eaddrinuse} when Tries > 1 -> again
+                              end
+                      end),
+    case Ran of
+        {ok, Result} -> Result;
+        again -> tcp_only(Config, Fun, Tries - 1)
+    end.
 
 %% @doc Runs `Fun' with a UDP port that takes packets and never answers. Nothing listens on its TCP port.
 mute(Fun) ->
