@@ -382,4 +382,4 @@ identities(Folder) ->
     ?assertEqual({error, {options, {unsupported, key}}},
                  tls([{cert, Cert}, {key, #{algorithm => rsa, engine => e, key_id => 1}}, {tls, rustls}])),
     ?assertEqual({error, {options, {unsupported, key}}},
-                 tls([{cert, Cert}, {key, {'DSAPrivateKey', <<>>}}])).
+                 tls([{cert, Cert}, {key, {'DSAPrivateKey', <<>>}}, {tls, rustls}])).

@@ -133,7 +133,7 @@ async fn open_quic(
 ) -> Result<Quic, Error> {
     let name = tls::parse_server_name(&target.server_name)?.to_str().into_owned();
     let client = target.quic_tls.as_ref().unwrap_or(client);
-    let prepared = client.quic(http3.early_data).await?;
+    let prepared = client.quic().await?;
     let options = &target.socket_options;
     let alert = Mutex::new(None);
     let connect = async |address| {

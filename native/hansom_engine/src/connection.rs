@@ -75,8 +75,11 @@ impl<H: Host> Connection<H> {
         // The task may hold a reply back until the lock is free. Whoever gives up waiting must not
         // overtake it, so that is left to the task. So is all of HTTP/3, where a lock of the
         // library might have to be waited for.
-        let inline = !matches!(command, Command::Cancel { .. })
-            && shared.status.protocol() != HttpProtocol::Http3;
+        let inline = match command {
+            Command::Cancel { .. } => false,
+            Command::Close { .. } => self.closes_quickly(),
+            _ => shared.status.protocol() != HttpProtocol::Http3,
+        };
         if inline
             && let (Some(waker), Some(mut core)) = (shared.waker.get(), shared.try_lock())
             && shared.queue.is_empty()
@@ -112,11 +115,20 @@ impl<H: Host> Connection<H> {
         self.shared.end(self.shared.lock(), tell, sink);
     }
 
-    /// Closes for good, now, if the lock is free; `false` if it is not.
+    /// Closes for good, now, if the lock is free and it takes no time; `false` otherwise.
     pub fn try_shut_down(&self, tell: bool, sink: &mut dyn Sink<H>) -> bool {
+        if !self.closes_quickly() {
+            return false;
+        }
         let Some(core) = self.shared.try_lock() else { return false };
         self.shared.end(core, tell, sink);
         true
+    }
+
+    /// To take a QUIC connection apart, and to tell its peer, takes some 100 microseconds. A dial may
+    /// have one.
+    fn closes_quickly(&self) -> bool {
+        self.protocol() != HttpProtocol::Http3 && self.state() != State::Connecting
     }
 
     /// Figures for people. What is buffered is left at 0 while the connection is busy.

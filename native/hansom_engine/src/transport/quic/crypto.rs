@@ -28,6 +28,9 @@ use crate::transport::tls::alert;
 /// TLS options, prepared for use by any number of QUIC connections.
 pub(crate) struct Prepared {
     crypto: Arc<QuicClientConfig>,
+    /// The same with the same sessions, for connections that send data ahead of the handshake. To
+    /// offer that and then not do it is something servers are not used to.
+    early: Arc<QuicClientConfig>,
     /// Address validation tokens (RFC 9000, section 8.1.3): they let a server recognise a client
     /// as session tickets do, and are kept apart as those are.
     tokens: Arc<dyn TokenStore>,
@@ -45,7 +48,6 @@ impl Prepared {
         mut config: ClientConfig,
         verifier: Arc<dyn ServerCertVerifier>,
         resumption: bool,
-        early_data: bool,
     ) -> Result<Self, Error> {
         let unsupported =
             || Error::Option { name: "ciphers".into(), reason: "none is for QUIC".into() };
@@ -56,15 +58,20 @@ impl Prepared {
             .and_then(|suite| suite.quic_suite())
             .ok_or_else(unsupported)?;
         config.dangerous().set_certificate_verifier(Arc::new(Recorder(verifier)));
-        config.enable_early_data = early_data;
-        let crypto =
-            QuicClientConfig::with_initial(Arc::new(config), initial).map_err(|_| unsupported())?;
+        let with = |config| {
+            QuicClientConfig::with_initial(Arc::new(config), initial)
+                .map(Arc::new)
+                .map_err(|_| unsupported())
+        };
+        let crypto = with(config.clone())?;
+        config.enable_early_data = true;
+        let early = with(config)?;
         let tokens: Arc<dyn TokenStore> = if resumption {
             Arc::new(TokenMemoryCache::default())
         } else {
             Arc::new(NoneTokenStore)
         };
-        Ok(Self { crypto: Arc::new(crypto), tokens, reached: Mutex::default() })
+        Ok(Self { crypto, early, tokens, reached: Mutex::default() })
     }
 
     /// Where the server of this name was reached last.
@@ -98,9 +105,11 @@ impl Prepared {
     pub(super) fn client(
         &self,
         transport: Arc<quinn::TransportConfig>,
+        early: bool,
     ) -> (quinn::ClientConfig, Failure) {
         let failure = Failure::default();
-        let crypto = Recorded { inner: self.crypto.clone(), failure: failure.clone() };
+        let inner = if early { self.early.clone() } else { self.crypto.clone() };
+        let crypto = Recorded { inner, failure: failure.clone() };
         let mut client = quinn::ClientConfig::new(Arc::new(crypto));
         client.transport_config(transport).token_store(self.tokens.clone());
         (client, failure)

@@ -135,7 +135,9 @@ pub(crate) async fn connect(
     let drivers = Drivers::new();
     let path = Path::open(address, options, &drivers).map_err(|error| posix(&error))?;
     let guard = Guard { drivers, path };
-    let (client, failure) = tls.client(transport(config));
+    // Taken, so that a server that is silent now is not trusted to be there a second time.
+    let early = config.early_data && tls.take_reached(server_name, address);
+    let (client, failure) = tls.client(transport(config), early);
     let mut connecting = guard
         .path
         .endpoint()
@@ -145,8 +147,7 @@ pub(crate) async fn connect(
         let (tls, name) = (tls.clone(), server_name.to_owned());
         move || tls.set_reached(&name, address)
     };
-    // Taken, so that a server that is silent now is not trusted to be there a second time.
-    if config.early_data && tls.take_reached(server_name, address) {
+    if early {
         connecting = match connecting.into_0rtt() {
             Ok((connection, early)) => {
                 guard.drivers.attend(guard.path.clone().await_first(reached));

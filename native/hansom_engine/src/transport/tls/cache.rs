@@ -26,9 +26,8 @@ pub(super) fn prepare(options: &TlsOptions) -> Result<Arc<ClientConfig>, Error> 
 }
 
 /// The same for QUIC.
-pub(super) fn prepare_quic(options: &TlsOptions, early_data: bool) -> Result<Arc<Prepared>, Error> {
-    let key = digest(&(options, early_data))?;
-    find_or_build(&QUIC, key, || client_config::build_quic(options, early_data))
+pub(super) fn prepare_quic(options: &TlsOptions) -> Result<Arc<Prepared>, Error> {
+    find_or_build(&QUIC, digest(options)?, || client_config::build_quic(options))
 }
 
 fn find_or_build<T>(
@@ -50,7 +49,7 @@ type Key = [u8; 32];
 
 /// SHA-256 of every field: sessions must never cross from one set of options to another, so a
 /// short hash would not do, and the options themselves are large and hold private keys.
-fn digest(options: &impl Hash) -> Result<Key, Error> {
+fn digest(options: &TlsOptions) -> Result<Key, Error> {
     let unavailable =
         || Error::Option { name: "ciphers".into(), reason: "SHA-256 is not available".into() };
     let suite = rustls::crypto::aws_lc_rs::cipher_suite::TLS13_AES_128_GCM_SHA256;

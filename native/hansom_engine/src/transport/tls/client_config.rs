@@ -35,7 +35,7 @@ pub(super) fn build(options: &TlsOptions) -> Result<ClientConfig, Error> {
 
 /// The configuration for QUIC connections that speak HTTP/3, which is over TLS 1.3 (RFC 9001,
 /// section 4.2); the rest is as `options` say.
-pub(super) fn build_quic(options: &TlsOptions, early_data: bool) -> Result<Prepared, Error> {
+pub(super) fn build_quic(options: &TlsOptions) -> Result<Prepared, Error> {
     if !options.versions.contains(&TlsVersion::Tls13) {
         return Err(unsupported("versions"));
     }
@@ -45,7 +45,7 @@ pub(super) fn build_quic(options: &TlsOptions, early_data: bool) -> Result<Prepa
         ..options.clone()
     };
     let (config, verifier) = build_with_verifier(&options)?;
-    Prepared::new(config, verifier, options.resumption, early_data)
+    Prepared::new(config, verifier, options.resumption)
 }
 
 fn build_with_verifier(options: &TlsOptions) -> Result<(ClientConfig, Arc<Verifier>), Error> {

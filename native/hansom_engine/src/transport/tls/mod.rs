@@ -181,12 +181,9 @@ impl TlsClient {
     }
 
     /// The same trust, identity and so on for QUIC connections that speak HTTP/3.
-    pub(crate) async fn quic(
-        self: &Arc<Self>,
-        early_data: bool,
-    ) -> Result<Arc<quic::Prepared>, Error> {
+    pub(crate) async fn quic(self: &Arc<Self>) -> Result<Arc<quic::Prepared>, Error> {
         let client = Arc::clone(self);
-        off_thread(move || cache::prepare_quic(&client.options, early_data)).await
+        off_thread(move || cache::prepare_quic(&client.options)).await
     }
 }
 

@@ -118,10 +118,13 @@ async fn serve(incoming: Incoming, number: u64, port: u16, quic: Quic, link: Arc
 }
 
 /// With early data requests have to be served before the handshake is over.
-async fn establish(connecting: Connecting, quic: Quic) -> Result<Connection, ConnectionError> {
+async fn establish(mut connecting: Connecting, quic: Quic) -> Result<Connection, ConnectionError> {
     if quic.early_data != EarlyData::Accept {
         return connecting.await;
     }
+    // Until all of a hello that takes several packets is there, streams cannot be opened; and quinn
+    // does not tell when they can.
+    connecting.handshake_data().await?;
     match connecting.into_0rtt() {
         Ok((connection, _)) => Ok(connection),
         Err(connecting) => connecting.await,
