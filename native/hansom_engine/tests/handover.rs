@@ -127,10 +127,12 @@ fn ends_while_asked(end: impl Fn(Client, Runtime)) {
 struct Slow {
     entered: mpsc::Sender<()>,
     go_on: mpsc::Receiver<()>,
+    used: bool,
 }
 
 impl Sink<TestHost> for Slow {
     fn reply(&mut self, _: Caller, _: Answer<TestHost>) {
+        self.used = true;
         self.entered.send(()).unwrap();
         self.go_on.recv_timeout(PATIENCE).unwrap();
     }
@@ -171,9 +173,12 @@ fn queued_commands_do_what_they_do_one_by_one() {
     let (go_on, may_go_on) = mpsc::channel();
     thread::scope(|scope| {
         scope.spawn(move || {
-            let caller = Caller { id: 2, process: 2, reply: None };
-            let mut slow = Slow { entered, go_on: may_go_on };
-            connection.submit(Command::Protocol { caller }, &mut slow);
+            let mut slow = Slow { entered, go_on: may_go_on, used: false };
+            // The task may have the lock still; then the command is left to it.
+            while !slow.used {
+                let caller = Caller { id: 2, process: 2, reply: None };
+                connection.submit(Command::Protocol { caller }, &mut slow);
+            }
         });
         is_entered.recv_timeout(PATIENCE).unwrap();
         connection.submit(Command::StreamNext { receiver: None }, &mut sink.clone());
