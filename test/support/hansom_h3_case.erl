@@ -7,15 +7,8 @@
 -define(CONN, (hansom_case:conn())).
 -define(TRIES, 20).
 
-init_suite(Config) ->
-    case hansom_servers:find(origin) of
-        missing -> hansom_servers:missing(origin);
-        {ok, _} -> [{origin, hansom_servers:origin()} | hansom_case:init_suite(Config)]
-    end.
-
-end_suite(Config) ->
-    ok = hansom_servers:stop(origin(Config)),
-    hansom_case:end_suite(Config).
+init_suite(Config) -> hansom_h2_case:init_suite(Config).
+end_suite(Config) -> hansom_h2_case:end_suite(Config).
 
 origin(Config) -> proplists:get_value(origin, Config).
 
