@@ -10,6 +10,15 @@ passed=0
 failed=0
 summary=
 
+# failures LOG: a line for each failed test of any runner, and of a Common Test case its reason, cut short.
+failures() {
+    sed 's/\x1b\[[0-9;]*m//g' "$1" | awk '
+        /==> .*: FAILED$/ { sub(/^%%% /, ""); case_name = $0; next }
+        case_name { sub(/^%%% [^ ]* ==> /, ""); print "  " case_name " " $0; case_name = ""; next }
+        /\*failed\*$/ || /^  +[0-9]+\) test / || /^---- .* stdout ----$/ || /^install test: .* FAILED$/ { print "  " $0 }
+    ' | cut -c1-200
+}
+
 # run NAME COMMAND...: run it, show what it prints, note how it ended.
 run() {
     name=$1
@@ -25,6 +34,7 @@ run() {
     else
         failed=$((failed + 1))
         summary="$summary$name: FAILED ($took s), see $logs/$name.log
+$(failures "$logs/$name.log")
 "
     fi
 }
