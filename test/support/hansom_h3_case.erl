@@ -78,7 +78,9 @@ tcp_only(Config, Fun, Tries) ->
 mute(Fun) ->
     {ok, Udp} = gen_udp:open(0, [{ip, {127, 0, 0, 1}}, {active, false}]),
     {ok, Port} = inet:port(Udp),
-    try Fun(Port)
+    try hansom_program:refuse_tcp(Port, self()) of
+        ok -> Fun(Port);
+        {error, eaddrinuse} -> mute(Fun)
     after ok = gen_udp:close(Udp)
     end.
 

@@ -5,7 +5,7 @@
 %% when its standard input closes.
 -module(hansom_program).
 
--export([start/2, start/3, guarded/2, stop/1, await_lines/1, await_listening/2, free_ports/1, temporary_dir/1]).
+-export([start/2, start/3, guarded/2, stop/1, await_lines/1, await_listening/2, free_ports/1, refuse_tcp/2, temporary_dir/1]).
 
 -define(DEADLINE, 15000).
 
@@ -117,6 +117,21 @@ free_ports(Count) ->
     Ports = [begin {ok, Port} = inet:port(Socket), Port end || Socket <- Sockets],
     lists:foreach(fun gen_tcp:close/1, Sockets),
     Ports.
+
+%% @doc Keeps others from a TCP port of 127.0.0.1, so that who connects to it is refused, as long as a process lives.
+-spec refuse_tcp(inet:port_number(), While :: pid()) -> ok | {error, eaddrinuse}.
+refuse_tcp(Port, While) ->
+    Caller = self(),
+    Ref = make_ref(),
+    %% The socket closes with the process that opens it.
+    _ = spawn(fun() ->
+                      Monitor = monitor(process, While),
+                      {ok, Socket} = socket:open(inet, stream, tcp),
+                      Bound = socket:bind(Socket, #{family => inet, addr => {127, 0, 0, 1}, port => Port}),
+                      Caller ! {Ref, Bound},
+                      receive {'DOWN', Monitor, process, While, _} -> ok end
+              end),
+    receive {Ref, Result} -> Result end.
 
 %% @doc An empty folder of one's own.
 -spec temporary_dir(string()) -> file:filename().

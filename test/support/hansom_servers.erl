@@ -9,9 +9,12 @@
 %% For servers that have a module of their own.
 -export([identity_dir/1, listening/3]).
 
--import(hansom_program, [start/2, guarded/2, await_lines/1, await_listening/2, free_ports/1, temporary_dir/1]).
+-import(hansom_program, [start/2, guarded/2, await_lines/1, await_listening/2, free_ports/1, refuse_tcp/2,
+                         temporary_dir/1]).
 
 -define(DEADLINE, 15000).
+%% How often a server whose ports somebody else has taken is started.
+-define(TRIES, 5).
 
 -type server() :: #{pid := pid(), dir := file:filename(),
                     ports := #{atom() => inet:port_number()},
@@ -176,8 +179,8 @@ origin() ->
     Names = [http, https, http3],
     Listen = lists:append([["--" ++ atom_to_list(Name), "127.0.0.1:0"] || Name <- Names]),
     %% It watches its standard input itself.
-    Pid = start({Program, ["serve", "--certs", Dir | Listen]}, announced(Names)),
-    described(Pid, Dir, announced_ports(Names, Pid)).
+    #{pid := Pid, ports := Ports} = serving({Program, ["serve", "--certs", Dir | Listen]}, Names, ?TRIES),
+    described(Pid, Dir, Ports).
 
 %% @doc Starts the bundled origin on the certificates of another server and with more options of its `serve' command:
 %% with TLS alone, unless these say where to listen.
@@ -189,8 +192,23 @@ origin(#{dir := Dir}, Options) ->
                           [] -> {[https], ["--https", "127.0.0.1:0"]};
                           _ -> {Given, []}
                       end,
-    Pid = start({Program, ["serve" | Listen] ++ ["--certs", Dir | Options]}, announced(Names)),
-    #{pid => Pid, ports => announced_ports(Names, Pid)}.
+    serving({Program, ["serve" | Listen] ++ ["--certs", Dir | Options]}, Names, ?TRIES).
+
+%% Nothing may listen on the TCP port of HTTP/3, where a client falls back, but what the origin itself has there.
+serving(Command, Names, Tries) ->
+    Pid = start(Command, announced(Names)),
+    Ports = announced_ports(Names, Pid),
+    case Ports of
+        #{http3 := Port, https := Port} -> #{pid => Pid, ports => Ports};
+        #{http3 := Port} ->
+            case refuse_tcp(Port, Pid) of
+                ok -> #{pid => Pid, ports => Ports};
+                {error, eaddrinuse} when Tries > 1 ->
+                    ok = hansom_program:stop(Pid),
+                    serving(Command, Names, Tries - 1)
+            end;
+        #{} -> #{pid => Pid, ports => Ports}
+    end.
 
 announced(Names) -> ["^" ++ atom_to_list(Name) ++ " .*:([0-9]+)$" || Name <- Names] ++ ["^(ready)$"].
 
@@ -229,7 +247,7 @@ identity_dir(Server) ->
 %% @doc Starts a server that has to be told its ports. They were free, but somebody else may take one before it does:
 %% then it is started again with others.
 -spec listening(file:filename(), [atom()], fun((#{atom() => inet:port_number()}) -> pid())) -> server().
-listening(Dir, Names, Start) -> listening(Dir, Names, Start, 5).
+listening(Dir, Names, Start) -> listening(Dir, Names, Start, ?TRIES).
 
 listening(Dir, Names, Start, Tries) ->
     Ports = maps:from_list(lists:zip(Names, free_ports(length(Names)))),
