@@ -19,7 +19,7 @@ prepare(tls, Socket) when is_tuple(Socket), element(1, Socket) =:= sslsocket ->
     _ = catch ssl:setopts(Socket, [{active, false}, {packet, raw}, {mode, binary}]),
     {ok, {carry, ssl, Socket, messages(ssl, Socket)}};
 prepare({module, Module}, Socket) ->
-    case hansom_pipe:is_transport(Module) of
+    case hansom_pipe:can_carry(Module) of
         true -> {ok, {carry, Module, Socket, <<>>}};
         false -> error
     end;

@@ -75,6 +75,7 @@
                            auto_decompress => boolean(),
                            user_agent => iodata(),
                            truncated_body => error | ok,
+                           unpulled => keep | drop,
                            send_timeout => timeout() | nonblock,
                            h2c => boolean(),
                            stream_window => 0..2147483647,

@@ -24,7 +24,7 @@
 -export_type([options/0, reason/0, status/0]).
 
 %% Start options of {@link hansom_conn:start_link/1} that every connection has unless hackney gives
-%% them, such as `truncated_body' (here `ok' by default) or `stream_window'.
+%% them, such as `truncated_body' (here `ok' by default), `unpulled' (here `drop') or `stream_window'.
 -type options() :: #{atom() => term()} | [{atom(), term()}].
 
 %% `{not_found, hackney_conn}': hackney is not on the code path. `{hackney_version, Version}': not 4.0.1 or a later

@@ -6,7 +6,7 @@
 %% @doc The defaults for every connection, from the options of `hansom_hackney:install/1'.
 -spec check(term()) -> {ok, map()} | {error, {options, term()}}.
 check(Options) when is_map(Options) ->
-    Defaults = maps:merge(#{truncated_body => ok, user_agent => user_agent()}, Options),
+    Defaults = maps:merge(#{truncated_body => ok, unpulled => drop, user_agent => user_agent()}, Options),
     case hansom_options:start(maps:merge(#{host => "localhost"}, Defaults), self()) of
         {ok, _} -> {ok, Defaults};
         {error, {options, _} = Reason} -> {error, Reason}

@@ -74,6 +74,7 @@ settings(Options) ->
     Config = #{pooled => Pool =/= undefined,
                no_reuse => NoReuse,
                truncated_body_ok => Get(truncated_body) =:= ok,
+               drop_unpulled => Get(unpulled) =:= drop,
                alt_svc => AltSvc =/= undefined,
                host_header => host_header(Transport, Host, Port),
                user_agent => iolist_to_binary(Get(user_agent)),
@@ -143,6 +144,7 @@ is_valid(Key, Value) when Key =:= no_reuse; Key =:= auto_decompress -> is_boolea
 is_valid(inform_fun, Value) -> Value =:= undefined orelse is_function(Value, 3);
 is_valid(user_agent, Value) -> is_field_value(Value);
 is_valid(truncated_body, Value) -> Value =:= error orelse Value =:= ok;
+is_valid(unpulled, Value) -> Value =:= keep orelse Value =:= drop;
 is_valid(Key, Value)
   when Key =:= h2c; Key =:= trailers; Key =:= drain_on_goaway; Key =:= early_data ->
     is_boolean(Value);
@@ -236,7 +238,7 @@ alt_svc() ->
 -spec dial(target()) -> {ok, dial()} | {ok, dial(), hansom_pipe:job()} | {error, term()}.
 dial(#{transport := {module, Module}, host := Host, port := Port, connect_options := ConnectOptions,
        connect_timeout := Timeout} = Target) ->
-    case hansom_pipe:is_transport(Module) of
+    case hansom_pipe:can_dial(Module) of
         true ->
             %% `protocols' is no option of a socket.
             Options = proplists:delete(protocols, ConnectOptions),

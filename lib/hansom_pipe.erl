@@ -12,7 +12,7 @@
 
 -export([dial/5, secure/1, carry/3]).
 -export([start/1, opened/3, handle/1, number/1, has/2, is_open/1, ask/2, close/1, end_within/2]).
--export([is_transport/1]).
+-export([can_dial/1, can_carry/1]).
 %% The bodies of processes.
 -export([reader/0, writer/1, answer/3]).
 -export_type([pipe/0, job/0]).
@@ -49,17 +49,20 @@ secure(SslOptions) -> {secure, SslOptions}.
 -spec carry(module(), Socket :: term(), Unread :: binary()) -> job().
 carry(Module, Socket, Unread) -> {carry, Module, Socket, Unread}.
 
-%% Whether a module has what a transport must have.
--spec is_transport(module()) -> boolean().
-is_transport(Module) ->
-    case code:ensure_loaded(Module) of
-        {module, Module} ->
-            lists:all(fun({Function, Arity}) -> erlang:function_exported(Module, Function, Arity) end,
-                      [{connect, 4}, {recv, 3}, {send, 2}, {setopts, 2}, {controlling_process, 2},
-                       {peername, 1}, {sockname, 1}, {close, 1}]);
-        {error, _} ->
-            false
-    end.
+%% Whether connections can be made with a module.
+-spec can_dial(module()) -> boolean().
+can_dial(Module) ->
+    exports(Module, [{connect, 4}]).
+
+%% Whether a module has what is needed for an open connection.
+-spec can_carry(module()) -> boolean().
+can_carry(Module) ->
+    exports(Module, [{recv, 3}, {send, 2}, {setopts, 2}, {controlling_process, 2}, {peername, 1}, {sockname, 1},
+                     {close, 1}]).
+
+exports(Module, Functions) ->
+    code:ensure_loaded(Module) =:= {module, Module}
+        andalso lists:all(fun({Function, Arity}) -> erlang:function_exported(Module, Function, Arity) end, Functions).
 
 %% For the connection of the calling process. Unless the job is to go on with a connection, that
 %% process gets the call `{opened, Number, Module, Socket}'.
@@ -148,9 +151,19 @@ writer(Job) ->
 
 open({dial, Module, Host, Port, Options, Timeout}, Pipe) ->
     case call(Module, connect, [Host, Port, Options, Timeout]) of
-        {ok, Socket} -> {ok, opened(Module, Socket, Pipe), <<>>};
-        ok -> {error, {bad_return, Module, connect}};
-        Error -> Error
+        {ok, Socket} ->
+            case can_carry(Module) of
+                true ->
+                    {ok, opened(Module, Socket, Pipe), <<>>};
+                false ->
+                    %% What it has opened without such a function ends with this process.
+                    _ = call(Module, close, [Socket]),
+                    {error, {unsupported_transport, Module}}
+            end;
+        ok ->
+            {error, {bad_return, Module, connect}};
+        Error ->
+            Error
     end;
 open({carry, Module, Socket, Unread}, #pipe{handle = Handle} = Pipe) ->
     %% A socket of `ssl' is given to whoever asks for it, others only by their owners.
@@ -302,7 +315,8 @@ peer_certificate(Module, Socket) ->
         false -> {error, not_ssl}
     end.
 
-%% `ok', `{ok, Value}' or `{error, Reason}', whatever the module does.
+%% `ok', `{ok, Value}' or `{error, Reason}', whatever the module does. What a process would exit with that does not catch
+%% an exception is the reason: that of an error comes with where it was raised, which is in nobody's log.
 call(gen_tcp, Function, Args)
   when Function =:= setopts; Function =:= peername; Function =:= sockname ->
     call(inet, Function, Args);
@@ -319,5 +333,14 @@ call(Module, Function, Args) ->
         {error, _} = Error -> Error;
         _ -> {error, {bad_return, Module, Function}}
     catch
+        error:Reason:Stack -> {error, {Reason, [without_arguments(Entry) || Entry <- Stack]}};
         _:Reason -> {error, Reason}
     end.
+
+%% The arguments of a call may be large, and are not for everybody.
+without_arguments({Module, Function, Args, Location}) when is_list(Args) ->
+    {Module, Function, length(Args), Location};
+without_arguments({Fun, Args, Location}) when is_list(Args) ->
+    {Fun, length(Args), Location};
+without_arguments(Entry) ->
+    Entry.

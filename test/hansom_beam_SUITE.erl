@@ -29,6 +29,13 @@ faulty() -> faulty(#{}).
 
 faulty(Options) -> Options#{transport => hansom_faulty}.
 
+%% The error of an exception in the module names the place, and nothing that was given to the function.
+crashed({error, {Reason, [{hansom_faulty, run, 3, [_ | _]} | _] = Stack}}) ->
+    [] = [Entry || {_, _, Arguments, _} = Entry <- Stack, is_list(Arguments)],
+    {crashed, Reason};
+crashed(Other) ->
+    Other.
+
 %% What the module is called with
 
 %% Clauses: LOW-9
@@ -50,6 +57,33 @@ low_09_what_is_no_transport(_) ->
          ?assertEqual(normal, hansom_case:await(Exit))
      end || Module <- [lists, no_such_module]].
 
+%% A module that can do no more than connect is one until there is a connection to be carried.
+%% Clauses: LOW-9, TRAP-43
+low_09_what_only_connects(_) ->
+    Server = serve([eof]),
+    Connect = fun(Host) ->
+                      Pid = start(Server, #{transport => ?MODULE, host => Host}),
+                      Exit = hansom_case:monitor_exit(Pid),
+                      Answer = ?CONN:connect(Pid),
+                      ?assertEqual(normal, hansom_case:await(Exit)),
+                      Answer
+              end,
+    ?assertEqual({error, econnrefused}, Connect("refused.example")),
+    ?assertMatch({error, {simulated, [{?MODULE, connect, 4, _} | _]}}, Connect("crash.example")),
+    ?assertMatch({error, {{bad_argument, 4711}, [{?MODULE, connect, 2, _} | _]}}, Connect("arguments.example")),
+    ?assertEqual({error, over}, Connect("exit.example")),
+    ?assertEqual({error, thrown}, Connect("throw.example")),
+    ?assertEqual({error, {unsupported_transport, ?MODULE}}, Connect("127.0.0.1")),
+    closed = hansom_script:await_closed(hansom_script:accept(Server)).
+
+%% This module as a transport.
+connect("refused.example", _Port, _Options, _Timeout) -> {error, econnrefused};
+connect("crash.example", _Port, _Options, _Timeout) -> error(simulated);
+connect("arguments.example", _Port, _Options, _Timeout) -> error({bad_argument, 4711}, [secret, 4711]);
+connect("exit.example", _Port, _Options, _Timeout) -> exit(over);
+connect("throw.example", _Port, _Options, _Timeout) -> throw(thrown);
+connect(Host, Port, Options, Timeout) -> gen_tcp:connect(Host, Port, [binary, {active, false} | Options], Timeout).
+
 %% Clauses: LOW-9, LOW-1, LOW-2, LOW-3, LOW-7, API-18
 low_09_questions_go_to_the_module(_) ->
     {Pid, Peer} = connected(serve([request, wait]), faulty()),
@@ -67,9 +101,9 @@ low_09_questions_go_to_the_module(_) ->
     ?assertEqual({ok, {{127, 0, 0, 1}, Port}}, ?CONN:peername(Pid)),
     [begin
          hansom_faulty:fault(Function, Fault),
-         ?assertEqual({Function, Error}, {Function, apply(?CONN, Function, [Pid | Args])})
+         ?assertEqual({Function, Error}, {Function, crashed(apply(?CONN, Function, [Pid | Args]))})
      end || {Function, Args} <- [{peername, []}, {sockname, []}, {peercert, []}, {setopts, [[{nodelay, true}]]}],
-            {Fault, Error} <- [{{error, einval}, {error, einval}}, {crash, {error, {crash, Function}}},
+            {Fault, Error} <- [{{error, einval}, {error, einval}}, {crash, {crashed, {crash, Function}}},
                                {nonsense, {error, {bad_return, hansom_faulty, Function}}}]],
     ok = hansom_script:continue(Peer),
     ok = ?CONN:close(Pid),
@@ -220,11 +254,11 @@ low_09_failed_dials(_) ->
          hansom_faulty:fault(connect, Fault),
          Pid = start(serve([]), faulty(#{connect_timeout => 100})),
          Exit = hansom_case:monitor_exit(Pid),
-         ?assertEqual({Fault, Error}, {Fault, ?CONN:connect(Pid)}),
+         ?assertEqual({Fault, Error}, {Fault, crashed(?CONN:connect(Pid))}),
          ?assertEqual(normal, hansom_case:await(Exit))
      end || {Fault, Error} <- [{{error, econnrefused}, {error, econnrefused}},
                                {{error, {odd, "term"}}, {error, {odd, "term"}}},
-                               {crash, {error, {crash, connect}}}, {hang, {error, timeout}},
+                               {crash, {crashed, {crash, connect}}}, {hang, {error, timeout}},
                                {nonsense, {error, {bad_return, hansom_faulty, connect}}}]],
     ?assertEqual([], hansom_faulty:sockets()).
 
@@ -233,12 +267,12 @@ low_09_failed_reads(_) ->
     [begin
          {Pid, _} = connected(serve([request, eof]), faulty(#{recv_timeout => 100})),
          hansom_faulty:fault(recv, Fault),
-         ?assertEqual({Fault, Error}, {Fault, request(Pid)}),
+         ?assertEqual({Fault, Error}, {Fault, crashed(request(Pid))}),
          ?assertEqual(closed, state(Pid)),
          hansom_faulty:fault(recv, none),
          ok = ?CONN:stop(Pid)
      end || {Fault, Error} <- [{{error, closed}, {error, closed}}, {{error, timeout}, {error, timeout}},
-                               {{error, etimedout}, {error, etimedout}}, {crash, {error, {crash, recv}}},
+                               {{error, etimedout}, {error, etimedout}}, {crash, {crashed, {crash, recv}}},
                                {nonsense, {error, {bad_return, hansom_faulty, recv}}}, {hang, {error, timeout}}]],
     hansom_case:wait_for(fun() -> [] =:= hansom_faulty:sockets() end).
 
@@ -247,12 +281,12 @@ low_09_failed_writes(_) ->
     [begin
          {Pid, _} = connected(serve([eof]), faulty(#{connect_options => [{send_timeout, 100}]})),
          hansom_faulty:fault(send, Fault),
-         ?assertEqual({Fault, Error}, {Fault, request(Pid)}),
+         ?assertEqual({Fault, Error}, {Fault, crashed(request(Pid))}),
          ?assertEqual(closed, state(Pid)),
          hansom_faulty:fault(send, none),
          ok = ?CONN:stop(Pid)
      end || {Fault, Error} <- [{{error, closed}, {error, closed}}, {{error, enotconn}, {error, enotconn}},
-                               {crash, {error, {crash, send}}}, {hang, {error, timeout}},
+                               {crash, {crashed, {crash, send}}}, {hang, {error, timeout}},
                                {nonsense, {error, {bad_return, hansom_faulty, send}}}]],
     hansom_case:wait_for(fun() -> [] =:= hansom_faulty:sockets() end).
 

@@ -9,7 +9,7 @@
 
 -import(hansom_case, [state/1, is_state/2, monitor_exit/1, await/1, async/1, result/1, payload/1, payloads/1,
                       wait_for/1]).
--import(hansom_h2_case, [open/1, open/2, connect/1, get/2, get/3, post/3, with_script/2]).
+-import(hansom_h2_case, [open/1, open/2, connect/1, get/2, get/3, post/3, with_script/2, stream_next/2]).
 
 all() -> hansom_case:cases(?MODULE).
 
@@ -22,6 +22,7 @@ end_per_testcase(_, Config) -> hansom_case:end_case(Config).
 
 deviations() ->
     [{h2_08_streams_may_finish, "an option of hansom"},
+     {h2_08_complete_response_not_yet_pulled, "an option of hansom"},
      {h2_09_silent_peer, "an option of hansom"}].
 
 %% RST_STREAM
@@ -123,6 +124,23 @@ h2_08_streams_may_finish(Config) ->
     ?assertMatch({ok, 200, _, _}, get(Pid, "/goaway")),
     ?assertMatch({ok, {ok, 200, _, _}}, result(Waiting)),
     is_state(Pid, closed).
+
+%% A response that has come whole does not need its connection any more; in hackney it is lost with it.
+%% Clauses: H2-8, H2-10
+h2_08_complete_response_not_yet_pulled(_) ->
+    [with_script(["h2-preface", "expect-frame headers 1", "fields headers end_headers 1 \":status: 200\"",
+                  "frame data end_stream 1 \"whole\"", "frame goaway 0 0 \"\\0\\0\\0\\x01\\0\\0\\0\\0\"", "expect-eof"],
+                 fun(Options) ->
+                         Pid = connect(maps:merge(Options, More)),
+                         {ok, Pid} = ?CONN:request_async(Pid, <<"GET">>, <<"/">>, [], <<>>, once),
+                         [{status, 200, <<>>}, {headers, []}] = [payload(Pid), payload(Pid)],
+                         case Expected of
+                             {error, _} -> ?assertEqual(Expected, payload(Pid));
+                             Body -> ?assertEqual([Body, done], [stream_next(Pid, Pid) || _ <- "12"])
+                         end,
+                         is_state(Pid, closed)
+                 end)
+     || {More, Expected} <- [{#{}, <<"whole">>}, {#{unpulled => drop}, {error, {goaway, no_error}}}]].
 
 %% Clauses: H2-8, ST-11
 h2_08_pooled_connections_end(Config) ->

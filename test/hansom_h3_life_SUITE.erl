@@ -10,7 +10,7 @@
 
 -import(hansom_case, [start_with/1, async/1, result/1, process/0, run_in/2, start_in/2, kill/1, is_gone/1, payload/1,
                       wait_for/1, monitor_exit/1, await/1]).
--import(hansom_h3_case, [options/1, options/2, open/1, connect/1, mute/1, trying/2]).
+-import(hansom_h3_case, [options/1, options/2, open/1, connect/1, mute/1, tcp_only/2, trying/2]).
 -import(hansom_h2_case, [get/2, get/3]).
 
 all() -> hansom_case:cases(?MODULE).
@@ -54,6 +54,34 @@ busy(Begin, Owner, Config) ->
 %% Owned by `Owner', not linked to it.
 open_as(Owner, Config) ->
     connect(options(#{owner => Owner}, Config)).
+
+%% Dialled by its first user, without an owner or a pool, and found by others through a pool that only asks whether it is
+%% alive and connected.
+%% Clauses: POOL-18, POOL-19, API-2
+pool_19_dialled_by_a_user(Config) ->
+    #{host := Host, port := Port, ssl_options := SslOptions} = options(Config),
+    Dial = fun(UdpPort) ->
+                   Supervisor = list_to_atom(atom_to_list(hansom_case:application()) ++ "_conn_sup"),
+                   {ok, Pid} = Supervisor:start_conn(
+                                 #{host => Host, port => UdpPort, transport => hackney_ssl, connect_timeout => 2000,
+                                   recv_timeout => 5000, connect_options => [{protocols, [http3, http2]}],
+                                   ssl_options => SslOptions, pool_name => default, pool_handler => ?MODULE}),
+                   {Pid, ?CONN:connect(Pid, 2000)}
+           end,
+    User = process(),
+    {Pid, ok} = run_in(User, fun() -> Dial(Port) end),
+    ?assertEqual({http3, {ok, connected}}, {?CONN:get_protocol(Pid), ?CONN:get_state(Pid)}),
+    ok = kill(User),
+    Users = [async(fun() -> get(Pid, "/delay/20") end) || _ <- lists:seq(1, 20)],
+    [?assertMatch({ok, {ok, 200, _, _}}, result(Other)) || Other <- Users],
+    ?assertEqual({ok, connected}, ?CONN:get_state(Pid)),
+    ok = ?CONN:stop(Pid),
+    %% Where UDP leads nowhere the user learns it in time, so that it can be remembered.
+    tcp_only(Config, fun(Silent) ->
+                             {Other, ok} = Dial(Silent),
+                             ?assertEqual(http2, ?CONN:get_protocol(Other)),
+                             ok = ?CONN:stop(Other)
+                     end).
 
 %% Clauses: ST-4, H3-10, H2-17
 st_04_death_of_the_owner(Config) ->

@@ -44,7 +44,8 @@ end_per_testcase(_, Config) ->
 there(Config, Fun) -> call(proplists:get_value(peer, Config), Fun).
 
 url(http, Path, Config) -> url("http", http, Path, Config);
-url(https, Path, Config) -> url("https", https, Path, Config).
+url(https, Path, Config) -> url("https", https, Path, Config);
+url(http3, Path, Config) -> url("https", http3, Path, Config).
 
 url(Scheme, Key, Path, Config) ->
     #{ports := #{Key := Port}} = proplists:get_value(server, Config),
@@ -141,6 +142,60 @@ pool_18_shared_connection(Config) ->
               end),
     ?assertEqual([200], lists:usort(Statuses)),
     ?assertEqual([http2], Protocols).
+
+protocols() ->
+    [hackney_conn:get_protocol(Pid) || Pid <- connections()].
+
+%% An HTTP/3 connection outlives the user that dialled it, and is everybody's.
+%% Clauses: POOL-18, POOL-19, H3-1
+pool_19_shared_http3_connection(Config) ->
+    Url = url(http3, "/hello", Config),
+    Options = [{protocols, [http3]} | tls(Config)],
+    {Statuses, Protocols} =
+        there(Config,
+              fun() ->
+                      Users = fun(Count) ->
+                                      Monitors = [spawn_monitor(fun() -> exit(hackney:request(get, Url, [], <<>>, Options)) end)
+                                                  || _ <- lists:seq(1, Count)],
+                                      [receive {'DOWN', M, process, _, {ok, Status, _, _}} -> Status;
+                                               {'DOWN', M, process, _, Other} -> Other
+                                       end || {_, M} <- Monitors]
+                              end,
+                      {Users(1) ++ Users(50), hansom_hackney_real_SUITE:protocols()}
+              end),
+    ?assertEqual([200], lists:usort(Statuses)),
+    ?assertEqual([http3], Protocols).
+
+%% What a server says of itself is where the next request goes.
+%% Clauses: POOL-19, RSP-25
+pool_19_alternative_service(Config) ->
+    #{ports := #{https := Port, http3 := Other}} = proplists:get_value(server, Config),
+    Url = url(https, "/alt-svc?value=h3%3D%22:" ++ integer_to_list(Other) ++ "%22", Config),
+    Peer = proplists:get_value(peer, Config),
+    Get = fun(Protocols) ->
+                  Options = [{protocols, Protocols} | tls(Config)],
+                  there(Config, fun() -> {hackney:request(get, Url, [], <<>>, Options), hansom_hackney_real_SUITE:protocols()} end)
+          end,
+    ?assertMatch({{ok, 200, _, _}, [http2]}, Get([http2])),
+    wait_for(fun() -> {ok, h3, Other} =:= call(Peer, hackney_altsvc, lookup, ["localhost", Port]) end),
+    {Answer, Protocols} = Get([http3, http2]),
+    ?assertMatch({ok, 200, _, _}, Answer),
+    ?assert(lists:member(http3, Protocols)).
+
+%% Where UDP leads nowhere the request is answered over TCP, and hackney remembers.
+%% Clauses: POOL-19, NEG-3
+pool_19_no_http3_there(Config) ->
+    #{ports := #{https := Port}} = proplists:get_value(server, Config),
+    Url = url(https, "/hello", Config),
+    Options = [{protocols, [http3, http2]} | tls(Config)],
+    {Answer, Protocols, Blocked} =
+        there(Config, fun() ->
+                              {hackney:request(get, Url, [], <<>>, Options), hansom_hackney_real_SUITE:protocols(),
+                               hackney_altsvc:is_h3_blocked("localhost", Port)}
+                      end),
+    ?assertMatch({ok, 200, _, _}, Answer),
+    ?assertEqual([http2], Protocols),
+    ?assert(Blocked).
 
 %% Clauses: API-37
 api_37_streams_of_hackneys_module(Config) ->

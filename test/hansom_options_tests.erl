@@ -47,7 +47,7 @@ bad_start_values_are_named_test_() ->
            {idle_timeout, 1.5}, {send_timeout, never}, {connect_options, none},
            {connect_options, [a | b]}, {ssl_options, #{}}, {pool_pid, self}, {owner, undefined},
            {no_reuse, 1}, {inform_fun, fun() -> ok end}, {auto_decompress, yes},
-           {truncated_body, maybe}, {max_header_bytes, 0}, {max_headers, many},
+           {truncated_body, maybe}, {unpulled, true}, {max_header_bytes, 0}, {max_headers, many},
            {push_allowance, infinity}, {push_queue_limit, -1}, {http3, true}, {early_data, 1},
            {quic_idle_timeout, 0}],
     in_application(

@@ -151,6 +151,7 @@ defmodule Hansom.Conn do
     * `:http3` - `:first` (default) or `:race`, how HTTP/3 is tried where the protocols have it
     * `:early_data` - HTTP/3: send safe requests ahead of a resumed handshake, default `false`
     * `:truncated_body` - `:error` (default) or `:ok` when the peer closes within a body
+    * `:unpulled` - `:keep` (default) or `:drop` what is left of a complete `:once` response when its connection is lost
 
   `docs/options.md` has all of them. `nil` is as good as absent. A bad value is named:
 

@@ -65,6 +65,9 @@ pub struct Config {
     pub no_reuse: bool,
     /// Report a body cut short by the peer as complete, as hackney does. Default false.
     pub truncated_body_ok: bool,
+    /// Fail a response that is complete, but was not yet pulled to its end, when its connection is
+    /// lost or the peer says goodbye, as hackney does. Default false. HTTP/2 and HTTP/3.
+    pub drop_unpulled: bool,
     /// The `Host` field of requests without one.
     pub host_header: Vec<u8>,
     /// The `User-Agent` field of requests without one.
@@ -250,6 +253,7 @@ impl Default for Config {
             pooled: false,
             no_reuse: false,
             truncated_body_ok: false,
+            drop_unpulled: false,
             host_header: Vec::new(),
             user_agent: b"hansom".to_vec(),
             alt_svc: false,

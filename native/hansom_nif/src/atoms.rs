@@ -179,6 +179,7 @@ rustler::atoms! {
     tos,
     transport,
     truncated_body_ok,
+    drop_unpulled,
     unix,
     user_agent,
     verify,

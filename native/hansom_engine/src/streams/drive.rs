@@ -6,7 +6,7 @@ use tokio::time::Instant;
 
 use super::Streams;
 use super::session::{Goaway, Progress, Session};
-use super::stream::{Receive, Role};
+use super::stream::{Receive, Role, Stream};
 use crate::error::Error;
 use crate::event::{Answer, Notice, State};
 use crate::host::Host;
@@ -156,7 +156,11 @@ impl<H: Host, S: Session> Streams<H, S> {
         self.work_on_ready(port);
         let keys: Vec<usize> = self.streams.iter().map(|(key, _)| key).collect();
         for key in keys {
-            if self.streams.get(key).is_some_and(|stream| stream.is_complete()) {
+            let drop_pulled = port.config.drop_unpulled;
+            let stays = |stream: &Stream<H, S>| {
+                stream.is_complete() && !(drop_pulled && stream.is_pulled())
+            };
+            if self.streams.get(key).is_some_and(stays) {
                 self.leave(key, port);
             } else if let Some(stream) = self.remove(key) {
                 stream.lost(error, last, port);

@@ -71,6 +71,11 @@ impl<H: Host, S: Session> Stream<H, S> {
         }
     }
 
+    /// Whether the response is delivered as messages that are pulled.
+    pub(super) fn is_pulled(&self) -> bool {
+        matches!(&self.role, Role::Messages(messages) if messages.pace.is_pulled())
+    }
+
     /// Whether all of the response is here.
     pub(super) fn is_complete(&self) -> bool {
         matches!(self.outcome, Some(Ok(())))

@@ -199,13 +199,12 @@ impl<H: Host, S: Session> Stream<H, S> {
         port: &mut Port<'_, H>,
     ) -> Result<Fate, Error> {
         let (sent, sends_still) = (self.is_sent(), self.sends_still());
+        let accepted = sent || self.is_accepted_unsent();
         let Role::Messages(messages) = &mut self.role else { return Ok(Fate::Open) };
-        if sends_still && messages.accept.is_some() {
-            return Ok(Fate::Open);
+        if messages.accept.is_some() && !accepted {
+            return Ok(if matches!(self.outcome, Some(Err(_))) { Fate::Over } else { Fate::Open });
         }
-        if (sent || self.response.is_some())
-            && let Some(caller) = messages.accept.take()
-        {
+        if let Some(caller) = messages.accept.take() {
             port.sink.reply(caller, Answer::Ok);
         }
         if let Some(head) = &mut self.response

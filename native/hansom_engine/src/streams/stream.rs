@@ -217,19 +217,40 @@ impl<H: Host, S: Session> Stream<H, S> {
         self.outbox.is_complete() && self.send.as_ref().is_none_or(S::is_flushed)
     }
 
-    /// Whether the peer, which has answered already, may be taking the rest of the request still. If
-    /// it wants no more it resets the stream (RFC 9113, section 8.1; RFC 9114, section 4.1).
-    pub(super) fn sends_still(&self) -> bool {
-        matches!(self.outcome, Some(Ok(())))
-            && self.send.is_some()
+    /// Whether the peer may be taking the rest of the request still. If it wants no more it resets the
+    /// stream (RFC 9113, section 8.1; RFC 9114, section 4.1).
+    pub(super) fn is_sending(&self) -> bool {
+        self.send.is_some()
             && !self.refused
             && self.timers.send != SendTimeout::Never
             && !self.is_sent()
     }
 
+    /// The same of a peer whose response is complete already.
+    pub(super) fn sends_still(&self) -> bool {
+        self.is_complete() && self.is_sending()
+    }
+
+    /// Whether a request whose response is delivered as messages counts as accepted although not all
+    /// of it is sent. As long as the peer may take the rest it does not, so that the call can fail
+    /// still; unless the response has to be read for the peer to go on.
+    pub(super) fn is_accepted_unsent(&self) -> bool {
+        self.response.is_some()
+            && match self.outcome {
+                None => !self.is_sending() || self.is_full(),
+                Some(Ok(())) => !self.is_sending(),
+                Some(Err(_)) => false,
+            }
+    }
+
+    /// Whether as much of the response is here as is kept for a reader who wants nothing yet.
+    pub(super) fn is_full(&self) -> bool {
+        self.inbox.len() >= PIECE
+    }
+
     /// Whether more of the response is to be taken in.
     pub(super) fn wants_more(&self) -> bool {
-        if S::TAKES_ALL || self.inbox.len() < PIECE {
+        if S::TAKES_ALL || !self.is_full() {
             return true;
         }
         match &self.role {

@@ -357,3 +357,29 @@ async fn a_complete_response_is_read_to_its_end_whatever_the_peer_does_then() {
         closed(&client);
     }
 }
+
+// Clauses: H2-8, H2-9
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_complete_response_that_was_not_pulled_is_dropped_if_told_so() {
+    for goodbye in [true, false] {
+        let config = Config { drop_unpulled: true, ..Config::default() };
+        let (client, mut raw) = Raw::connected(config, &[]).await;
+        let (receiver, mut inbox) = mailbox(1);
+        let options = RequestOptions::default();
+        accepted(get_async(&client, "/", receiver, AsyncMode::Once, options)).await;
+        assert_eq!(raw.request().await, 1);
+        raw.respond(1, 0, OK).await;
+        raw.send(DATA, END_STREAM, 1, b"whole").await;
+        assert_eq!(next(&mut inbox).await, "status 200");
+        assert_eq!(next(&mut inbox).await, "headers");
+        if goodbye {
+            raw.go_away(1, 0).await;
+            assert_eq!(next(&mut inbox).await, "Goaway(H2Code(0))");
+        } else {
+            raw.settled().await;
+            raw.socket.shutdown().await.unwrap();
+            assert_eq!(next(&mut inbox).await, "ClosedBy(\"tcp_closed\")");
+        }
+        closed(&client);
+    }
+}

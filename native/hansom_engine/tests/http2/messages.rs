@@ -3,14 +3,17 @@
 use bytes::Bytes;
 use h2::server;
 use hansom_engine::{
-    AsyncMode, BodyBuffer, Command, Config, Error, Http2Config, Message, Notice, RequestOptions,
+    AsyncMode, BodyBuffer, Command, Config, Content, Error, H2Code, Http2Config, Message, Notice,
+    RequestOptions, SendTimeout,
 };
 use tokio::sync::mpsc;
 
-use crate::host::{PATIENCE, TestHost, full, told, within};
+use crate::host::{
+    Client, Large, PATIENCE, Pending, Receiver, TestHost, error, full, told, within,
+};
 use crate::peer::{
-    END_STREAM, Exchange, OK, Raw, WINDOW_UPDATE, accepted, block, get, get_async, mailbox, next,
-    send_all, served, served_by, trailers,
+    DATA, END_STREAM, Exchange, OK, Raw, WINDOW_UPDATE, accepted, ask_async, block, get, get_async,
+    mailbox, next, request, send_all, served, served_by, trailers,
 };
 
 const NO_OPTIONS: RequestOptions = RequestOptions {
@@ -279,4 +282,80 @@ async fn a_receive_timeout_of_its_own_bounds_an_asynchronous_response() {
     raw.request().await;
     assert_eq!(next(&mut inbox).await, format!("{:?}", Error::Timeout));
     assert_eq!(raw.reset_code().await, 8);
+}
+
+/// The setting of what a peer takes of a new stream.
+const INITIAL_WINDOW_SIZE: u16 = 4;
+
+/// Posts more than such a peer takes.
+fn post(client: &Client, receiver: Receiver, mode: AsyncMode, patience: u64) -> Pending {
+    let send_timeout = SendTimeout::After(std::time::Duration::from_millis(patience));
+    let options = RequestOptions { send_timeout: Some(send_timeout), ..NO_OPTIONS };
+    let content = Content::Payload(Large(vec![7; 20_000]));
+    ask_async(client, request("POST", "/", content), receiver, mode, options)
+}
+
+// Clauses: H2-11, H2-12, ST-2
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_request_that_is_answered_but_not_sent_can_still_fail() {
+    let (client, mut raw) = Raw::connected(Config::default(), &[(INITIAL_WINDOW_SIZE, 1000)]).await;
+    for complete in [false, true] {
+        let (receiver, mut inbox) = mailbox(1);
+        let pending = post(&client, receiver, AsyncMode::Push, 50);
+        let stream = raw.request().await;
+        raw.respond(stream, 0, OK).await;
+        if complete {
+            raw.send(DATA, END_STREAM, stream, b"early").await;
+        }
+        assert_eq!(error(pending).await, Error::Timeout);
+        assert_eq!(raw.reset_code().await, 8);
+        assert!(inbox.try_recv().is_err(), "a call that failed is all there is");
+    }
+    let (receiver, mut inbox) = mailbox(1);
+    let pending = post(&client, receiver, AsyncMode::Push, 60_000);
+    let stream = raw.request().await;
+    raw.respond(stream, 0, OK).await;
+    raw.settled().await;
+    raw.reset(stream, 11).await;
+    assert_eq!(error(pending).await, Error::StreamError(H2Code(11)));
+    assert!(inbox.try_recv().is_err());
+    let (receiver, mut inbox) = mailbox(1);
+    let pending = post(&client, receiver, AsyncMode::Push, 60_000);
+    let stream = raw.request().await;
+    raw.respond(stream, 0, OK).await;
+    raw.send(DATA, 0, stream, b"early").await;
+    raw.settled().await;
+    assert!(inbox.try_recv().is_err(), "not before the call is answered");
+    raw.open_window(stream, 20_000).await;
+    accepted(pending).await;
+    raw.send(DATA, END_STREAM, stream, b"late").await;
+    for message in ["status 200", "headers", "early", "late", "done"] {
+        assert_eq!(next(&mut inbox).await, message);
+    }
+}
+
+// Clauses: H2-11, H2-10
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_request_is_accepted_if_its_response_has_to_be_read_first() {
+    let (client, mut raw) = Raw::connected(Config::default(), &[(INITIAL_WINDOW_SIZE, 1000)]).await;
+    for mode in [AsyncMode::Push, AsyncMode::Once] {
+        let (receiver, mut inbox) = mailbox(1);
+        let pending = post(&client, receiver, mode, 60_000);
+        let stream = raw.request().await;
+        raw.respond(stream, 0, OK).await;
+        for _ in 0..4 {
+            raw.send(DATA, 0, stream, &[b'x'; 16 << 10]).await;
+        }
+        accepted(pending).await;
+        assert_eq!(next(&mut inbox).await, "status 200");
+        assert_eq!(next(&mut inbox).await, "headers");
+        if mode == AsyncMode::Push {
+            gather(&mut inbox, 64 << 10).await;
+        }
+        raw.open_window(stream, 20_000).await;
+        raw.send(DATA, END_STREAM, stream, b"").await;
+        if mode == AsyncMode::Push {
+            assert_eq!(next(&mut inbox).await, "done");
+        }
+    }
 }

@@ -10,7 +10,9 @@ use http::{HeaderMap, Response};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 
-pub(crate) use crate::ask::{accepted, ask, ask_with, get, get_async, mailbox, next, request};
+pub(crate) use crate::ask::{
+    accepted, ask, ask_async, ask_with, get, get_async, mailbox, next, request,
+};
 use crate::host::{Client, Pending, answer, within};
 
 pub(crate) const DATA: u8 = 0x0;

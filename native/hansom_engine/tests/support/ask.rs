@@ -44,7 +44,16 @@ pub(crate) fn get_async(
     mode: AsyncMode,
     options: RequestOptions,
 ) -> Pending {
-    let request = request("GET", target, Content::Empty);
+    ask_async(client, request("GET", target, Content::Empty), receiver, mode, options)
+}
+
+pub(crate) fn ask_async(
+    client: &Client,
+    request: Request<Large>,
+    receiver: Receiver,
+    mode: AsyncMode,
+    options: RequestOptions,
+) -> Pending {
     client.ask(|caller| Command::RequestAsync {
         caller,
         request,

@@ -78,6 +78,7 @@ pub(crate) fn config<'a>(env: Env<'a>, map: Term<'a>) -> Result<Config, Term<'a>
         pooled: settings.value(atoms::pooled())?,
         no_reuse: settings.value(atoms::no_reuse())?,
         truncated_body_ok: settings.value(atoms::truncated_body_ok())?,
+        drop_unpulled: settings.value(atoms::drop_unpulled())?,
         host_header: settings.bytes(atoms::host_header())?,
         user_agent: settings.bytes(atoms::user_agent())?,
         alt_svc: settings.value(atoms::alt_svc())?,
