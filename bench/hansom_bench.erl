@@ -13,7 +13,6 @@
 -define(PLAIN_CONNECTIONS, 4000).
 -define(TLS_CONNECTIONS, 1600).
 -define(CONNECT_CONCURRENCY, 16).
--define(ANSWER_MS, 10000).
 
 -record(bench, {seconds :: number(),
                 rounds :: pos_integer(),
@@ -89,25 +88,8 @@ clients() ->
 %% long.
 http3_clients(Clients, Parts, Sink) ->
     Wanted = Sink =/= missing andalso (lists:member(http3, Parts) orelse lists:member(http3_delayed, Parts)),
-    [Client || Wanted, Client <- Clients, is_answered(Client, options(http3, Sink))].
-
-is_answered(Client, Options) ->
     {Path, _} = target(?SMALL),
-    {Pid, Monitor} = spawn_monitor(fun() ->
-                                           {ok, Conn} = Client:start_link(Options),
-                                           ok = Client:connect(Conn),
-                                           {ok, 200, _, _} = Client:request(Conn, <<"GET">>, Path, [], <<>>),
-                                           ok = Client:stop(Conn)
-                                   end),
-    receive {'DOWN', Monitor, process, Pid, Reason} -> Reason =:= normal orelse unanswered(Client)
-    after ?ANSWER_MS ->
-            exit(Pid, shutdown),
-            receive {'DOWN', Monitor, process, Pid, _} -> unanswered(Client) end
-    end.
-
-unanswered(Client) ->
-    io:format("~s gets no answer over HTTP/3: it is not measured there~n", [Client]),
-    false.
+    [Client || Wanted, Client <- Clients, hansom_bench_load:is_answered(Client, options(http3, Sink), Path)].
 
 application(hansom_conn) -> hansom;
 application(hackney_conn) -> hackney.

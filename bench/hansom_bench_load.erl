@@ -2,9 +2,10 @@
 %% the one before, on a connection of its own or on one for all.
 -module(hansom_bench_load).
 
--export([run/5, wrk/4, h2load/4]).
+-export([run/5, is_answered/3, wrk/4, h2load/4]).
 
 -define(WARM_UP_MS, 300).
+-define(ANSWER_MS, 10000).
 
 %% Latencies are counted in buckets: one a microsecond up to 2 ms, 32 us wide up to 66 ms, 1 ms wide up to 4 s.
 -define(FINE, 2048).
@@ -14,6 +15,24 @@
 
 -type result() :: #{rps := float(), p50_us := number(), p99_us := number(), cpu_us := float()}.
 -export_type([result/0]).
+
+%% @doc Whether a first request over HTTP/3 is answered; says so if not.
+-spec is_answered(module(), map(), binary()) -> boolean().
+is_answered(Module, Options, Path) ->
+    {Pid, Monitor} = spawn_monitor(fun() ->
+                                           Conn = open(Module, Options),
+                                           {ok, 200, _, _} = Module:request(Conn, <<"GET">>, Path, [], <<>>),
+                                           ok = Module:stop(Conn)
+                                   end),
+    receive {'DOWN', Monitor, process, Pid, Reason} -> Reason =:= normal orelse unanswered(Module)
+    after ?ANSWER_MS ->
+            exit(Pid, shutdown),
+            receive {'DOWN', Monitor, process, Pid, _} -> unanswered(Module) end
+    end.
+
+unanswered(Module) ->
+    io:format("~s gets no answer over HTTP/3: it is not measured there~n", [Module]),
+    false.
 
 %% @doc Requests `Path' by `Concurrency' processes over connections of `Module' for `Seconds', after a short warm-up.
 %% `cpu_us' is the VM's CPU time for one request.
