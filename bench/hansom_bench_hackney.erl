@@ -26,7 +26,8 @@ run() ->
     {ok, _} = application:ensure_all_started(hansom),
     {ok, Version} = application:get_key(hackney, vsn),
     Server = server(),
-    Origin = hansom_servers:origin(),
+    %% Behind reserved frames hackney 4.7.4 never sees the end of a response.
+    Origin = hansom_servers:origin(["--no-grease"]),
     Seconds = number("BENCH_SECONDS", 1),
     Rounds = number("BENCH_ROUNDS", 5),
     io:format("hackney ~ts, ~b rounds of ~w s~n", [Version, Rounds, Seconds]),

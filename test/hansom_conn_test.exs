@@ -152,6 +152,47 @@ defmodule Hansom.ConnTest do
     assert {:error, {:options, {:flow_control, :none}}} = Conn.open_h2_stream(conn, :get, "/", [], flow_control: :none)
   end
 
+  # The bundled origin, as HANSOM_ORIGIN or cargo has it; it ends with the test.
+  defp serve_http3(dir) do
+    built = Path.join(System.get_env("CARGO_TARGET_DIR", "target"), "release/hansom_origin")
+    origin = Path.expand(System.get_env("HANSOM_ORIGIN", built))
+    assert File.exists?(origin), "the bundled origin is not built: `make origin` builds it"
+    assert {_, 0} = System.cmd(origin, ["certs", dir])
+
+    args = ["serve", "--http3", "127.0.0.1:0", "--certs", dir]
+    server = Port.open({:spawn_executable, origin}, [:binary, line: 100, args: args])
+    assert_receive {^server, {:data, {:eol, "http3 127.0.0.1:" <> port}}}, 10_000
+
+    [host: "localhost", port: String.to_integer(port), transport: :hackney_ssl] ++
+      [ssl_options: [cacertfile: Path.join(dir, "ca.pem")], connect_options: [protocols: [:http3]]]
+  end
+
+  @tag :tmp_dir
+  test "HTTP/3 gives whole responses, messages and uploads in pieces", %{tmp_dir: dir} do
+    {:ok, conn} = Conn.start_link(serve_http3(dir))
+    :ok = Conn.connect(conn)
+    assert Conn.get_protocol(conn) == :http3
+    assert {:ok, 200, headers, "Hello, world!\n"} = Conn.request(conn, :get, "/hello")
+    assert {"content-length", "14"} in headers
+
+    assert {:ok, ^conn} = Conn.request_async(conn, :get, "/hello")
+    assert_receive {:hackney_response, ^conn, {:status, 200, _}}, 10_000
+    assert_receive {:hackney_response, ^conn, {:headers, _}}, 10_000
+    assert_receive {:hackney_response, ^conn, "Hello, world!\n"}, 10_000
+    assert_receive {:hackney_response, ^conn, :done}, 10_000
+
+    :ok = Conn.send_request_headers(conn, :post, "/echo", [])
+    :ok = Conn.send_body_chunk(conn, ["to ", "and "])
+    :ok = Conn.send_body_chunk(conn, "fro")
+    :ok = Conn.finish_send_body(conn)
+    assert {:ok, 200, _, ^conn} = Conn.start_response(conn)
+    assert {:ok, "to and fro"} = Conn.body(conn)
+
+    assert {:error, {:stream_reset, 0x0107}} = Conn.request(conn, :get, "/reset/before-head?code=263")
+    assert {:ok, :connected} = Conn.get_state(conn)
+    :ok = Conn.stop(conn)
+  end
+
   test "interim responses are told to a function" do
     test = self()
     conn = connected(["HTTP/1.1 103 Early Hints\r\nLink: x\r\n\r\n" <> ok("")])

@@ -18,14 +18,15 @@
 all() ->
     [stopped, stopped_in_an_exchange, killed, killed_in_an_exchange, owner_dies, starter_exits, peer_resets,
      peer_closes, dial_refused, handshake_refused, handshake_abandoned, requests_abandoned,
-     waits_expire, receivers_die, bodies_not_read, one_connection_many_exchanges, one_connection_many_streams].
+     waits_expire, receivers_die, bodies_not_read, one_connection_many_exchanges, one_connection_many_streams,
+     one_connection_many_h3_streams].
 
 suite() -> [{timetrap, {seconds, 90}}].
 
 init_per_suite(Config) ->
-    Origin = #{ports := #{http := Http, https := Https}, cacerts := Roots} = hansom_servers:origin(),
+    Origin = #{ports := #{http := Http, https := Https, http3 := Http3}, cacerts := Roots} = hansom_servers:origin(),
     {Silent, Port} = hansom_load:silent(),
-    Target = #{http => Http, https => Https, silent => Port, cacerts => Roots},
+    Target = #{http => Http, https => Https, http3 => Http3, silent => Port, cacerts => Roots},
     %% One node for all cases: what one leaves, the next one also sees. The servers' ends of the
     %% sockets are elsewhere.
     Peer = start_unlinked(),
@@ -282,37 +283,56 @@ one_connection_many_exchanges(Config) ->
 %% responses, messages, uploads and responses given up.
 %% Clauses: VM-8, H2-3
 one_connection_many_streams(Config) ->
+    #{https := Port} = proplists:get_value(target, Config),
+    many_streams(http2, Port, Config).
+
+%% Clauses: VM-8, H3-1
+one_connection_many_h3_streams(Config) ->
+    #{http3 := Port} = proplists:get_value(target, Config),
+    many_streams(http3, Port, Config).
+
+many_streams(Protocol, Port, Config) ->
     Count = list_to_integer(os:getenv("HANSOM_TEST_STREAMS", "20000")),
     ct:timetrap({seconds, 90 + Count div 200}),
-    #{https := Port, cacerts := Roots} = proplists:get_value(target, Config),
-    Options = #{host => "localhost", port => Port, transport => hackney_ssl, ssl_options => [{cacerts, Roots}]},
+    #{cacerts := Roots} = proplists:get_value(target, Config),
+    Options = #{host => "localhost", port => Port, transport => hackney_ssl, ssl_options => [{cacerts, Roots}],
+                connect_options => [{protocols, [Protocol]}]},
     Grown = peer:call(proplists:get_value(peer, Config), erlang, apply, [fun() ->
         {ok, Pid} = hansom_conn:start_link(Options),
         ok = hansom_conn:connect(Pid),
-        http2 = hansom_conn:get_protocol(Pid),
-        ok = streams(Pid, max(5000, Count div 20)),
+        Protocol = hansom_conn:get_protocol(Pid),
+        ok = streams(Protocol, Pid, max(5000, Count div 20)),
         Memory = memory(),
-        ok = streams(Pid, Count),
+        ok = streams(Protocol, Pid, Count),
         Grown = memory() - Memory,
         ok = hansom_conn:stop(Pid),
         Grown
     end, []], infinity),
-    ct:pal("~b streams of one connection, grown by ~b KiB", [Count, Grown div 1024]),
+    ct:pal("~b streams of one connection over ~s, grown by ~b KiB", [Count, Protocol, Grown div 1024]),
     ?assert(Grown < ?MEMORY).
 
-streams(Pid, Count) ->
-    Workers = [spawn_monitor(fun() -> [stream(N rem 4, Pid) || N <- lists:seq(1, Count div ?AT_A_TIME)], no_message() end)
+streams(Protocol, Pid, Count) ->
+    Workers = [spawn_monitor(fun() ->
+                                     [stream(N rem 4, Protocol, Pid) || N <- lists:seq(1, Count div ?AT_A_TIME)],
+                                     no_message()
+                             end)
                || _ <- lists:seq(1, ?AT_A_TIME)],
     [receive {'DOWN', Monitor, process, _, Reason} -> normal = Reason end || {_, Monitor} <- Workers],
     ok.
 
-stream(0, Pid) ->
+stream(0, _, Pid) ->
     {ok, 200, _, <<_:100/binary>>} = hansom_conn:request(Pid, <<"GET">>, <<"/bytes/100">>, [], <<>>);
-stream(1, Pid) ->
+stream(1, _, Pid) ->
     {ok, Pid} = hansom_conn:request_async(Pid, <<"GET">>, <<"/bytes/100">>, [], <<>>, true),
     done = lists:last(hansom_case:payloads(Pid));
-stream(2, Pid) ->
+stream(2, _, Pid) ->
     {ok, 200, _, <<"bytes: 100", _/binary>>} = hansom_conn:request(Pid, <<"POST">>, <<"/upload">>, [], <<0:800>>);
-stream(3, Pid) ->
+stream(3, http2, Pid) ->
     {ok, Pid, Id} = hansom_h2_stream:open(Pid, <<"GET">>, <<"/delay/3600000">>, []),
-    ok = hansom_h2_stream:cancel(Pid, Id).
+    ok = hansom_h2_stream:cancel(Pid, Id);
+stream(3, http3, Pid) ->
+    {Receiver, Monitor} = spawn_monitor(fun() -> receive after infinity -> ok end end),
+    %% The origin notices that nobody wants a response when it sends the next piece.
+    {ok, Pid} = hansom_conn:request_async(Pid, <<"GET">>, <<"/stream/1000000?interval_ms=5">>, [], <<>>, true, Receiver),
+    exit(Receiver, kill),
+    receive {'DOWN', Monitor, process, Receiver, killed} -> ok end.

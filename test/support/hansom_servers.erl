@@ -3,7 +3,7 @@
 %% How long they live is told in `hansom_program'.
 -module(hansom_servers).
 
--export([nginx/0, nghttpd/1, httpbin/0, httpbin/2, grpc/0, ngtcp2/1, aioquic/0, origin/0, origin/2, script/1, script/2,
+-export([nginx/0, nghttpd/1, httpbin/0, httpbin/2, grpc/0, ngtcp2/1, aioquic/0, origin/0, origin/1, origin/2, script/1, script/2,
          stop/1]).
 -export([find/1, missing/1, root/0]).
 %% For servers that have a module of their own.
@@ -173,13 +173,18 @@ aioquic() ->
 
 %% @doc Starts the bundled origin. Its ports: `http', `https', `http3'.
 -spec origin() -> server().
-origin() ->
+origin() -> origin([]).
+
+%% @doc The same with more options of its `serve' command: native/hansom_origin/README.md.
+-spec origin([string()]) -> server().
+origin(Options) ->
     {ok, Program} = find(origin),
     Dir = identity_dir("origin"),
     Names = [http, https, http3],
     Listen = lists:append([["--" ++ atom_to_list(Name), "127.0.0.1:0"] || Name <- Names]),
     %% It watches its standard input itself.
-    #{pid := Pid, ports := Ports} = serving({Program, ["serve", "--certs", Dir | Listen]}, Names, ?TRIES),
+    #{pid := Pid, ports := Ports} =
+        serving({Program, ["serve", "--certs", Dir | Listen ++ Options]}, Names, ?TRIES),
     described(Pid, Dir, Ports).
 
 %% @doc Starts the bundled origin on the certificates of another server and with more options of its `serve' command:

@@ -24,7 +24,7 @@ use crate::lifecycle::Core;
 use crate::status::{Info, Status};
 
 /// Attempts to get the lock before a command is queued. It is held for a few microseconds at a
-/// time, and the way through the queue costs more than that.
+/// time, and the way through the queue costs more than that; unless many share the connection.
 const SPINS: usize = 100;
 
 /// A handle to one connection. Clones name the same connection, and dropping handles does not
@@ -41,6 +41,8 @@ struct Shared<H: Host> {
     waker: OnceLock<Waker>,
     /// There is no task any more.
     over: AtomicBool,
+    /// Many share the connection, so that the task holds the lock for long.
+    crowded: AtomicBool,
     status: Status,
 }
 
@@ -62,6 +64,7 @@ impl<H: Host> Connection<H> {
             queue,
             waker: OnceLock::new(),
             over: AtomicBool::new(false),
+            crowded: AtomicBool::new(false),
             status: Status::new(),
         });
         runtime.spawn(Task { shared: shared.clone(), sink });
@@ -175,6 +178,7 @@ impl<H: Host> Shared<H> {
             match self.core.try_lock() {
                 Ok(core) => return Some(core),
                 Err(TryLockError::Poisoned(_)) => return Some(self.lock()),
+                Err(TryLockError::WouldBlock) if self.crowded.load(Ordering::Relaxed) => break,
                 Err(TryLockError::WouldBlock) => std::hint::spin_loop(),
             }
         }
@@ -215,6 +219,7 @@ impl<H: Host> Future for Task<H> {
         while let Ok(command) = shared.queue.try_recv() {
             core.apply(*command, cx, sink, &shared.status);
         }
+        shared.crowded.store(core.is_crowded(), Ordering::Relaxed);
         core.drive(cx, sink, &shared.status);
         let over = core.is_over();
         drop(core);

@@ -133,6 +133,11 @@ impl<H: Host> Core<H> {
         }
     }
 
+    /// Whether there is so much to do that the lock is not worth waiting for.
+    pub(crate) fn is_crowded(&self) -> bool {
+        matches!(&self.phase, Phase::Open(protocol) if protocol.is_crowded())
+    }
+
     /// Carries a command out.
     pub(crate) fn apply(
         &mut self,

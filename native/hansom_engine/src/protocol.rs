@@ -190,6 +190,15 @@ impl<H: Host> Protocol<H> {
         delegate!(self, protocol => protocol.buffered())
     }
 
+    /// Whether many share the connection.
+    pub(crate) fn is_crowded(&self) -> bool {
+        match self {
+            Self::Http1(_) => false,
+            Self::Http2(http2) => http2.is_crowded(),
+            Self::Http3(http3) => http3.is_crowded(),
+        }
+    }
+
     /// Whether the connection is encrypted.
     pub(crate) fn is_tls(&self) -> bool {
         match self {

@@ -30,7 +30,7 @@ usage:
 
 ADDR is HOST:PORT; port 0 takes a free one. FILE `-` with --detached is standard input.
 TLS is --certs DIR [--cert NAME] [--client-ca FILE required|optional] [--tls-versions 1.2,1.3] [--alpn NAME,...|none]
-NET is [--delay-ms N] [--loss PERCENT] [--retry] [--early-data off|accept|reject]
+NET is [--delay-ms N] [--loss PERCENT] [--retry] [--early-data off|accept|reject] [--no-grease]
        [--stream-window BYTES] [--connection-window BYTES] [--max-streams N]
 
 One line for each listener goes to standard output, then `ready`. The server stops when its standard input ends,
@@ -129,6 +129,7 @@ fn serve(mut arguments: Arguments) -> Result<(), Failure> {
             }
             "--loss" => config.path.loss = arguments.number(&option, 0..=100)?,
             "--retry" => config.quic.retry = true,
+            "--no-grease" => config.quic.no_grease = true,
             "--early-data" => {
                 config.quic.early_data = match arguments.value(&option)?.as_str() {
                     "off" => EarlyData::Off,

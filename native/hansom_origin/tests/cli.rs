@@ -71,6 +71,7 @@ async fn serves_until_its_input_ends() {
         "--loss",
         "1",
         "--retry",
+        "--no-grease",
         "--early-data",
         "accept",
         "--stream-window",

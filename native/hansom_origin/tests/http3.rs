@@ -311,3 +311,23 @@ async fn windows_are_as_asked_for() {
     assert!(tokio::time::timeout(Duration::from_millis(100), stalled).await.is_err());
     assert_eq!(client.get("/hello").await.expect("an answer").status, 200);
 }
+
+#[tokio::test]
+async fn reserved_frames_follow_a_response_unless_switched_off() {
+    for no_grease in [false, true] {
+        let server = Server::start(|config| config.quic.no_grease = no_grease).await;
+        let endpoint = server.endpoint();
+        let connecting = endpoint.connect(server.address(), "localhost").expect("a connection");
+        let quic = soon(connecting).await.expect("a handshake");
+        let (mut sender, mut receiver) = soon(quic.open_bi()).await.expect("a stream");
+        // A HEADERS frame: the fields of a request of the static table (RFC 9204, appendix A).
+        let head = [0x01, 0x08, 0x00, 0x00, 0xd1, 0xd7, 0xc1, 0x50];
+        soon(sender.write_all(&head)).await.expect("a request");
+        soon(sender.write_all(b"\x01a")).await.expect("its authority");
+        sender.finish().expect("its end");
+        let response = soon(receiver.read_to_end(1000)).await.expect("a response");
+        let text = b"grease";
+        let reserved = response.windows(text.len()).any(|bytes| bytes == text);
+        assert_eq!(reserved, !no_grease, "{response:?}");
+    }
+}

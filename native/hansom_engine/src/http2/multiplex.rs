@@ -134,6 +134,10 @@ impl crate::streams::Session for Session {
         }
     }
 
+    fn end_turn(&mut self) -> Result<(), Error> {
+        self.line.end_turn().map_err(|_| ending::lost(&self.line, self.tls))
+    }
+
     fn allows_inline(&self) -> bool {
         self.line.read_registered()
     }

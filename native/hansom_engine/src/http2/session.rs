@@ -17,6 +17,10 @@ use crate::error::Error;
 use crate::streams::head::Origin;
 use crate::transport::Link;
 
+/// Bytes of one stream's content the protocol library holds: enough to keep the link busy, and little
+/// enough to stay in the processor's cache.
+const MOST_BUFFERED: usize = 128 << 10;
+
 /// Streams we reset are remembered, so that what the peer sent before it knew is not taken for an
 /// error of its own.
 const RESET_STREAMS: usize = 1024;
@@ -74,6 +78,7 @@ async fn greet(link: Link, config: &Config, port: u16) -> Result<Session, Error>
             Poll::Pending => Poll::Pending,
         })
         .await?;
+        line.in_turns();
         let keepalive = KeepAlive::new(connection.ping_pong(), &config.http2);
         let window = config.http2.connection_window.max(65_535) as usize;
         Ok(Session {
@@ -105,6 +110,7 @@ fn builder(config: &Config) -> Builder {
         .initial_window_size(settings.stream_window.min(LARGEST_WINDOW))
         .initial_connection_window_size(settings.connection_window.clamp(65_535, LARGEST_WINDOW))
         .max_header_list_size(header_list)
+        .max_send_buffer_size(MOST_BUFFERED)
         .max_concurrent_reset_streams(RESET_STREAMS)
         .reset_stream_duration(RESET_STREAM_DURATION);
     builder

@@ -88,6 +88,11 @@ impl<H: Host, S: Session> Streams<H, S> {
             }
         }
         self.work_on_ready(port);
+        if let Some(session) = self.session.as_mut().filter(|_| !self.lost)
+            && let Err(error) = session.end_turn()
+        {
+            self.lose(&error, port);
+        }
         self.finish_draining(port);
     }
 

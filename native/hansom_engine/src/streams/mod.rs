@@ -33,6 +33,9 @@ pub(crate) use session::{Came, Flush, Goaway, Opened, Progress, Refused, Room, S
 use stream::{Receive, Role, Stream};
 use wake::Ready;
 
+/// With more streams than this a turn takes far longer than a few microseconds.
+const CROWD: usize = 8;
+
 /// One connection. Without a session it is over.
 pub(crate) struct Streams<H: Host, S: Session> {
     session: Option<S>,
@@ -117,6 +120,11 @@ impl<H: Host, S: Session> Streams<H, S> {
 
     pub(crate) fn is_carried(&self) -> bool {
         self.session.as_ref().is_some_and(S::is_carried)
+    }
+
+    /// Whether there are many streams.
+    pub(crate) fn is_crowded(&self) -> bool {
+        self.streams.len() > CROWD
     }
 
     /// Bytes received and not yet asked for, and not yet sent.

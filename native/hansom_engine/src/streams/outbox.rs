@@ -3,7 +3,7 @@
 use std::collections::VecDeque;
 use std::task::{Context, Poll};
 
-use bytes::Bytes;
+use bytes::{Bytes, BytesMut};
 use http::HeaderMap;
 
 use super::session::{Flush, Refused, Session};
@@ -12,6 +12,8 @@ use crate::host::{Host, Payload};
 
 /// The largest piece copied out of the embedder's memory at a time.
 const SLICE: usize = 64 << 10;
+/// Pieces whose memory is looked after, to be used again.
+const SLICES: usize = 4;
 /// What may wait to be sent by those who do not wait.
 pub(super) const MOST_WAITING: usize = 1 << 20;
 
@@ -25,6 +27,7 @@ pub(super) struct Outbox<H: Host> {
     end_ack: Option<H::Caller>,
     /// Those whose pieces the protocol has, but could not yet send.
     handed_over: Vec<H::Caller>,
+    slices: Slices,
 }
 
 struct Piece<H: Host> {
@@ -32,6 +35,10 @@ struct Piece<H: Host> {
     /// Told when the piece is sent.
     ack: Option<H::Caller>,
 }
+
+/// Memory for pieces of large content: that of a piece which is on its way serves for a later one.
+#[derive(Default)]
+struct Slices(VecDeque<BytesMut>);
 
 enum Data<P> {
     Bytes(Bytes),
@@ -66,6 +73,7 @@ impl<H: Host> Outbox<H> {
             end: End::Open,
             end_ack: None,
             handed_over: Vec::new(),
+            slices: Slices::default(),
         };
         if !matches!(content, Content::Stream) {
             outbox.push(content, None);
@@ -211,7 +219,7 @@ impl<H: Host> Outbox<H> {
     /// The next bytes, and whether they are the last thing of the request.
     fn take_slice(&mut self, most: usize) -> (Bytes, bool) {
         let Some(piece) = self.pieces.front_mut() else { return (Bytes::new(), false) };
-        let data = piece.data.take(most);
+        let data = piece.data.take(most, &mut self.slices);
         if piece.data.is_empty() {
             self.handed_over.extend(piece.ack.take());
             self.pieces.pop_front();
@@ -262,17 +270,64 @@ impl<P: Payload> Data<P> {
     }
 
     /// The next bytes, `most` at most.
-    fn take(&mut self, most: usize) -> Bytes {
+    fn take(&mut self, most: usize, slices: &mut Slices) -> Bytes {
         match self {
             Self::Bytes(bytes) => bytes.split_to(most.min(bytes.len())),
             Self::Payload { payload, sent } => {
                 let end = sent.saturating_add(most).min(payload.len());
-                let slice = payload.with(|bytes| {
-                    Bytes::copy_from_slice(bytes.get(*sent..end).unwrap_or_default())
-                });
+                let slice =
+                    payload.with(|bytes| slices.copy(bytes.get(*sent..end).unwrap_or_default()));
                 *sent = end;
                 slice
             }
         }
+    }
+}
+
+impl Slices {
+    fn copy(&mut self, bytes: &[u8]) -> Bytes {
+        if bytes.len() < SLICE / 4 {
+            return Bytes::copy_from_slice(bytes);
+        }
+        let mut memory = self.memory();
+        memory.extend_from_slice(bytes);
+        let slice = memory.split().freeze();
+        self.0.push_back(memory);
+        slice
+    }
+
+    fn memory(&mut self) -> BytesMut {
+        if let Some(mut oldest) = self.0.pop_front() {
+            if oldest.try_reclaim(SLICE) {
+                return oldest;
+            }
+            if self.0.len() + 1 < SLICES {
+                self.0.push_front(oldest);
+            }
+        }
+        BytesMut::with_capacity(SLICE)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{SLICE, SLICES, Slices};
+
+    #[test]
+    fn memory_of_pieces_that_are_gone_is_used_again() {
+        let mut slices = Slices::default();
+        let piece = |value: u8| vec![value; SLICE];
+        let first = slices.copy(&piece(1));
+        let second = slices.copy(&piece(2));
+        assert!(first[..] == piece(1) && second[..] == piece(2));
+        let place = first.as_ptr();
+        drop(first);
+        let third = slices.copy(&piece(3));
+        assert_eq!(third.as_ptr(), place);
+        let held: Vec<_> = (0..20).map(|value| slices.copy(&piece(value))).collect();
+        assert!(held.iter().zip(0..).all(|(slice, value)| slice[..] == piece(value)));
+        assert!(second[..] == piece(2) && third[..] == piece(3));
+        assert!(slices.0.len() <= SLICES);
+        assert_eq!(slices.copy(&[4; 5])[..], [4; 5]);
     }
 }

@@ -75,6 +75,13 @@ pub(crate) trait Session: Sized + Send + 'static {
     fn turn_is_over(&self) -> bool;
     /// Moves the connection; why it is over, if it is.
     fn poll(&mut self, cx: &mut Context<'_>) -> Progress;
+    /// Ends a turn: what it led to is written.
+    ///
+    /// # Errors
+    /// Why the connection is over.
+    fn end_turn(&mut self) -> Result<(), Error> {
+        Ok(())
+    }
     /// Whether a thread that must not be kept may do what is to be done.
     fn allows_inline(&self) -> bool;
     /// Something came from the peer.

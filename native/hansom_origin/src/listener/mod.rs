@@ -86,6 +86,9 @@ pub struct Quic {
     pub retry: bool,
     /// What to do with early data.
     pub early_data: EarlyData,
+    /// Send nothing of reserved types (RFC 9114, 7.2.8): there are clients that never see the end of a response behind
+    /// such a frame.
+    pub no_grease: bool,
 }
 
 /// A running origin. Dropping it stops all listeners and connections.

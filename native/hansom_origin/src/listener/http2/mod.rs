@@ -4,7 +4,7 @@ mod outlet;
 mod stream;
 
 use std::future::poll_fn;
-use std::sync::{Arc, PoisonError};
+use std::sync::Arc;
 use std::task::{Context, Poll};
 
 use bytes::Bytes;
@@ -16,7 +16,7 @@ use h2::server::{Builder, Connection};
 use super::Limits;
 use super::socket::{self, Socket};
 use crate::service::{Control, Ending};
-use outlet::{Command, Outlet, Slot, Wire};
+use outlet::{Command, Outlet, Shared, Wire};
 
 /// Largest request head, in bytes as HPACK counts them (RFC 9113, 6.5.2).
 const MAX_HEAD: u32 = 1024 * 1024;
@@ -30,11 +30,9 @@ const MAX_BUFFERED: usize = 1024 * 1024;
 /// Serves one connection until it ends.
 pub(super) async fn serve<S: Socket>(socket: S, control: Arc<Control>, limits: Limits) {
     let outlet = Arc::new(Outlet::default());
-    let slot = Slot::default();
-    let wire = Wire::new(socket, Arc::clone(&outlet), Arc::clone(&slot));
-    let ending = run(wire, &control, &outlet, limits).await;
-    let socket = slot.lock().unwrap_or_else(PoisonError::into_inner).take();
-    if let Some(socket) = socket
+    let line = Shared::new(socket, Arc::clone(&outlet));
+    let ending = run(&line, &control, &outlet, limits).await;
+    if let Some(socket) = line.into_socket()
         && let Some(socket) = socket::close(socket, ending).await
     {
         socket::linger(socket).await;
@@ -43,7 +41,7 @@ pub(super) async fn serve<S: Socket>(socket: S, control: Arc<Control>, limits: L
 
 /// Serves until the connection is over or an endpoint ends it; says what is left to be done with the socket.
 async fn run<S: Socket>(
-    wire: Wire<S>,
+    line: &Shared<S>,
     control: &Arc<Control>,
     outlet: &Arc<Outlet>,
     limits: Limits,
@@ -56,11 +54,24 @@ async fn run<S: Socket>(
         .max_pending_accept_reset_streams(MAX_RESETS)
         .max_concurrent_reset_streams(64)
         .max_send_buffer_size(MAX_BUFFERED)
-        .handshake(wire)
+        .handshake(line.wire())
         .await;
     let Ok(connection) = handshake else { return Ending::Clean };
+    line.drive();
     let mut driver = Driver { connection, exchanges: FuturesUnordered::new(), window: None };
-    poll_fn(|cx| driver.poll(cx, control, outlet)).await
+    poll_fn(|cx| {
+        let ending = driver.poll(cx, control, outlet);
+        if ending.is_pending() {
+            // One write for whatever this turn has led to.
+            match line.poll_flush(cx) {
+                Poll::Ready(Ok(())) => outlet.settle(),
+                Poll::Ready(Err(_)) => return Poll::Ready(Ending::Clean),
+                Poll::Pending => {}
+            }
+        }
+        ending
+    })
+    .await
 }
 
 struct Driver<S, E> {
@@ -108,10 +119,7 @@ impl<S: Socket> Driver<S, Exchanging> {
                     }
                 }
                 Poll::Ready(Some(Err(_)) | None) => return Poll::Ready(Ending::Clean),
-                Poll::Pending => {
-                    outlet.settle();
-                    return Poll::Pending;
-                }
+                Poll::Pending => return Poll::Pending,
             }
         }
     }

@@ -84,94 +84,146 @@ impl Outlet {
         .await;
     }
 
+    fn take_raw(&self) -> BytesMut {
+        self.state().raw.split()
+    }
+
     fn state(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-/// Where a [`Wire`] leaves its socket when it is dropped.
-pub(super) type Slot<S> = Arc<Mutex<Option<S>>>;
+/// Bytes collected before they are given to the socket: one write for many small frames, and few for large ones.
+const COLLECTED: usize = 64 * 1024;
 
-/// The socket of an HTTP/2 connection. The frames of the `h2` crate go through it, and what its outlet injects follows
-/// whenever they are flushed, which is between two frames.
-pub(super) struct Wire<S> {
-    // `None` only while it is being dropped.
-    socket: Option<S>,
+/// The socket of an HTTP/2 connection, with what is still to be written to it.
+pub(super) struct Line<S> {
+    socket: S,
+    out: BytesMut,
+    // The driver flushes once it has nothing more to write.
+    driven: bool,
     outlet: Arc<Outlet>,
-    slot: Slot<S>,
-    raw: BytesMut,
 }
 
-impl<S: Socket> Wire<S> {
-    pub(super) fn new(socket: S, outlet: Arc<Outlet>, slot: Slot<S>) -> Self {
-        Wire { socket: Some(socket), outlet, slot, raw: BytesMut::new() }
+impl<S: Socket> Line<S> {
+    /// Takes what fits, unless more is waiting than is meant to.
+    fn poll_collect(
+        &mut self,
+        cx: &mut Context<'_>,
+        slices: &[IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        self.outlet.unflushed.store(true, Ordering::Relaxed);
+        ready!(self.poll_drain(cx, COLLECTED))?;
+        let before = self.out.len();
+        for slice in slices {
+            self.out.extend_from_slice(slice);
+        }
+        Poll::Ready(Ok(self.out.len() - before))
     }
 
-    fn socket(&mut self) -> io::Result<Pin<&mut S>> {
-        self.socket.as_mut().map(Pin::new).ok_or_else(|| io::ErrorKind::NotConnected.into())
+    /// Writes until less than `least` bytes are waiting.
+    fn poll_drain(&mut self, cx: &mut Context<'_>, least: usize) -> Poll<io::Result<()>> {
+        while self.out.len() >= least {
+            let written = ready!(Pin::new(&mut self.socket).poll_write(cx, &self.out))?;
+            if written == 0 {
+                return Poll::Ready(Err(io::ErrorKind::WriteZero.into()));
+            }
+            self.out.advance(written);
+        }
+        Poll::Ready(Ok(()))
+    }
+
+    fn poll_flush(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        if self.outlet.unflushed.load(Ordering::Relaxed) {
+            ready!(self.poll_drain(cx, 1))?;
+            ready!(Pin::new(&mut self.socket).poll_flush(cx))?;
+            self.outlet.unflushed.store(false, Ordering::Relaxed);
+        }
+        Poll::Ready(Ok(()))
     }
 }
 
-impl<S> Drop for Wire<S> {
-    fn drop(&mut self) {
-        *self.slot.lock().unwrap_or_else(PoisonError::into_inner) = self.socket.take();
+/// The [`Line`] as its connection, its driver and whoever closes it share it. They never use it at the same time.
+pub(super) struct Shared<S>(Arc<Mutex<Line<S>>>);
+
+impl<S: Socket> Shared<S> {
+    pub(super) fn new(socket: S, outlet: Arc<Outlet>) -> Self {
+        Shared(Arc::new(Mutex::new(Line { socket, out: BytesMut::new(), driven: false, outlet })))
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Line<S>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The end for the `h2` crate.
+    pub(super) fn wire(&self) -> Wire<S> {
+        Wire(Shared(Arc::clone(&self.0)))
+    }
+
+    /// From now on the driver calls [`Self::poll_flush`] after each of its turns.
+    pub(super) fn drive(&self) {
+        self.lock().driven = true;
+    }
+
+    pub(super) fn poll_flush(&self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        self.lock().poll_flush(cx)
+    }
+
+    /// The socket, once the connection is gone.
+    pub(super) fn into_socket(self) -> Option<S> {
+        let line = Arc::into_inner(self.0)?.into_inner();
+        Some(line.unwrap_or_else(PoisonError::into_inner).socket)
     }
 }
+
+/// The frames of the `h2` crate on their way to the socket. What the outlet injects follows whenever they are flushed,
+/// which is between two frames.
+pub(super) struct Wire<S>(Shared<S>);
 
 impl<S: Socket> AsyncRead for Wire<S> {
     fn poll_read(
-        mut self: Pin<&mut Self>,
+        self: Pin<&mut Self>,
         cx: &mut Context<'_>,
         buffer: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
-        self.socket()?.poll_read(cx, buffer)
+        Pin::new(&mut self.0.lock().socket).poll_read(cx, buffer)
     }
 }
 
 impl<S: Socket> AsyncWrite for Wire<S> {
     fn poll_write(
-        mut self: Pin<&mut Self>,
+        self: Pin<&mut Self>,
         cx: &mut Context<'_>,
         bytes: &[u8],
     ) -> Poll<io::Result<usize>> {
-        self.outlet.unflushed.store(true, Ordering::Relaxed);
-        self.socket()?.poll_write(cx, bytes)
+        self.0.lock().poll_collect(cx, &[IoSlice::new(bytes)])
     }
 
     fn poll_write_vectored(
-        mut self: Pin<&mut Self>,
+        self: Pin<&mut Self>,
         cx: &mut Context<'_>,
         slices: &[IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        self.outlet.unflushed.store(true, Ordering::Relaxed);
-        self.socket()?.poll_write_vectored(cx, slices)
+        self.0.lock().poll_collect(cx, slices)
     }
 
     fn is_write_vectored(&self) -> bool {
-        self.socket.as_ref().is_some_and(AsyncWrite::is_write_vectored)
+        true
     }
 
-    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        let wire = &mut *self;
-        if wire.outlet.has_raw.load(Ordering::Relaxed) {
-            wire.raw.unsplit(wire.outlet.state().raw.split());
-            wire.outlet.unflushed.store(true, Ordering::Relaxed);
-            wire.outlet.has_raw.store(false, Ordering::Relaxed);
+    fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let line = &mut *self.0.lock();
+        if line.outlet.has_raw.load(Ordering::Relaxed) {
+            line.out.extend_from_slice(&line.outlet.take_raw());
+            line.outlet.unflushed.store(true, Ordering::Relaxed);
+            line.outlet.has_raw.store(false, Ordering::Relaxed);
         }
-        while wire.raw.has_remaining() {
-            let socket = wire.socket.as_mut().ok_or(io::ErrorKind::NotConnected)?;
-            let written = ready!(Pin::new(socket).poll_write(cx, &wire.raw))?;
-            if written == 0 {
-                return Poll::Ready(Err(io::ErrorKind::WriteZero.into()));
-            }
-            wire.raw.advance(written);
-        }
-        ready!(wire.socket()?.poll_flush(cx))?;
-        wire.outlet.unflushed.store(false, Ordering::Relaxed);
-        Poll::Ready(Ok(()))
+        if line.driven { Poll::Ready(Ok(())) } else { line.poll_flush(cx) }
     }
 
-    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        self.socket()?.poll_shutdown(cx)
+    fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let line = &mut *self.0.lock();
+        ready!(line.poll_flush(cx))?;
+        Pin::new(&mut line.socket).poll_shutdown(cx)
     }
 }

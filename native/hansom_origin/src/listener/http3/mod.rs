@@ -114,7 +114,7 @@ async fn serve(incoming: Incoming, number: u64, port: u16, quic: Quic, link: Arc
         return;
     };
     let control = Control::new(describe(&connection, number, port));
-    run(&connection, control, &link).await;
+    run(&connection, control, &link, quic).await;
 }
 
 /// With early data requests have to be served before the handshake is over.
@@ -153,9 +153,10 @@ fn describe(connection: &Connection, number: u64, port: u16) -> Peer {
 }
 
 /// Serves until the connection is over or an endpoint ends it.
-async fn run(connection: &Connection, control: Arc<Control>, link: &Link) {
+async fn run(connection: &Connection, control: Arc<Control>, link: &Link, quic: Quic) {
     let http = h3::server::builder()
         .max_field_section_size(MAX_HEAD)
+        .send_grease(!quic.no_grease)
         .build(h3_quinn::Connection::new(connection.clone()))
         .await;
     let Ok(mut http) = http else { return };
