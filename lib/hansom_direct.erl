@@ -36,11 +36,7 @@ call(Pid, Operation, Timeout, Gone) ->
               hansom_request:options(), timeout()) -> term().
 request(Pid, Method, Path, Headers, Body, Options, Timeout) ->
     Ref = make_ref(),
-    Submitted = case hansom_request:is_large(Path, Headers) of
-        false -> hansom_nif:request(Pid, Ref, Method, Path, Headers, Body, Options);
-        true -> hansom_nif:request_dirty(Pid, Ref, Method, Path, Headers, Body, Options)
-    end,
-    case Submitted of
+    case hansom_request:submit(Pid, Ref, {request, {Method, Path, Headers}, Body, Options}) of
         wait ->
             receive
                 {Ref, {'$down', Reason}} ->
@@ -63,11 +59,7 @@ request(Pid, Method, Path, Headers, Body, Options, Timeout) ->
                     hansom_request:options(), {pid(), true | once, boolean()}, list()) -> term().
 request_async(Pid, Method, Path, Headers, Body, Options, Delivery, ReqOpts) ->
     Ref = make_ref(),
-    Submitted = case hansom_request:is_large(Path, Headers) of
-        false -> hansom_nif:request_async(Pid, Ref, Method, Path, Headers, Body, Options, Delivery);
-        true -> hansom_nif:request_async_dirty(Pid, Ref, Method, Path, Headers, Body, Options, Delivery)
-    end,
-    case Submitted of
+    case hansom_request:submit(Pid, Ref, {request_async, {Method, Path, Headers}, Body, Options, Delivery}) of
         wait ->
             receive
                 {Ref, {'$down', Reason}} ->
@@ -89,7 +81,7 @@ request_async(Pid, Method, Path, Headers, Body, Options, Delivery, ReqOpts) ->
     {ok, pid(), StreamId :: pos_integer()} | {error, term()}.
 open_stream(Pid, Method, Path, Headers, Handler, Manual) ->
     Ref = make_ref(),
-    case hansom_nif:open_stream(Pid, Ref, Method, Path, Headers, {Handler, Manual}) of
+    case hansom_request:submit(Pid, Ref, {open_stream, {Method, Path, Headers}, {Handler, Manual}}) of
         wait ->
             receive
                 {Ref, {'$down', Reason}} ->

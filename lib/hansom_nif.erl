@@ -6,18 +6,14 @@
 
 -export([runtime_start/1, runtime_stop/3,
          open/1, shutdown/4, state/1, protocol/1, info/1, stats/0,
-         request/7, request_dirty/7, request_async/8, request_async_dirty/8,
-         send_request_headers/7, send_request_headers_dirty/7, request_streaming/7, open_stream/6,
-         call/3, cast/2, cancel/3,
+         exchange/3, exchange_dirty/3, call/3, cast/2, cancel/3,
          pipe_new/3, pipe_opened/2, pipe_take/1, pipe_sent/2, pipe_received/2, pipe_break/1,
          lend/1, lent/0, give_back/1, mozilla_roots/0]).
--export_type([runtime/0, answer/0, pipe/0]).
+-export_type([runtime/0, exchange/0, answer/0, pipe/0]).
 
 -nifs([runtime_start/1, runtime_stop/3,
        open/1, shutdown/4, state/1, protocol/1, info/1, stats/0,
-       request/7, request_dirty/7, request_async/8, request_async_dirty/8,
-       send_request_headers/7, send_request_headers_dirty/7, request_streaming/7, open_stream/6,
-       call/3, cast/2, cancel/3,
+       exchange/3, exchange_dirty/3, call/3, cast/2, cancel/3,
        pipe_new/3, pipe_opened/2, pipe_take/1, pipe_sent/2, pipe_received/2, pipe_break/1,
        lend/1, lent/0, give_back/1, mozilla_roots/0]).
 -on_load(load/0).
@@ -37,8 +33,22 @@
                 | {reuse, ShouldClose :: boolean(), Ready :: boolean()}
                 | '$transport'
                 | {error, term()} | {'$down', Reason :: term()}.
-%% `'$transport'': only the transport that moves the bytes can answer. What a call is answered with. It is returned when the engine has it at once. After `wait' it
-%% comes as `{Ref, answer()}', or as `{Ref, {'$down', Reason}}' if the process ended first.
+%% What a call is answered with. It is returned when the engine has it at once. After `wait' it comes as
+%% `{Ref, answer()}', or as `{Ref, {'$down', Reason}}' if the process ended first. `'$transport'': only the
+%% transport that moves the bytes can answer.
+
+-type head() :: {Method :: iodata() | atom(), Path :: iodata() | atom(), Headers :: list()}.
+
+-type exchange() :: {request, head(), body(), hansom_request:options()}
+                  | {request_async, head(), body(), hansom_request:options(), delivery()}
+                  %% The body of the response is asked for by `Sender', or on its behalf.
+                  | {request_streaming, head(), body(), Sender :: pid()}
+                  %% The pieces of the body come from `Sender', or are given on its behalf.
+                  | {send_headers, head(), hansom_request:options(), Sender :: pid()}
+                  %% A stream of the handler's own. `Manual': its window reopens by `stream_consume' alone.
+                  | {open_stream, head(), {Handler :: pid(), Manual :: boolean()}}.
+
+-type body() :: binary() | stream | [].
 
 -type delivery() :: {StreamTo :: pid(), Mode :: true | once, FollowRedirect :: boolean()}.
 %% A receiver other than the calling process becomes the connection's owner.
@@ -87,48 +97,13 @@ info(_Pid) -> not_loaded().
 -spec stats() -> map().
 stats() -> not_loaded().
 
-%% Sends a request. `_dirty' is for heads of many fields, which take longer to read than a
+%% Begins an exchange or a stream. `_dirty' is for heads of many fields, which take longer to read than a
 %% scheduler may be kept.
--spec request(pid(), reference(), iodata() | atom(), iodata() | atom(), list(),
-              binary() | stream | [], hansom_request:options()) -> answer() | wait | noproc.
-request(_Pid, _Ref, _Method, _Path, _Headers, _Body, _Options) -> not_loaded().
+-spec exchange(pid(), reference(), exchange()) -> answer() | wait | noproc.
+exchange(_Pid, _Ref, _Exchange) -> not_loaded().
 
--spec request_dirty(pid(), reference(), iodata() | atom(), iodata() | atom(), list(),
-                    binary() | stream | [], hansom_request:options()) -> answer() | wait | noproc.
-request_dirty(_Pid, _Ref, _Method, _Path, _Headers, _Body, _Options) -> not_loaded().
-
--spec request_async(pid(), reference(), iodata() | atom(), iodata() | atom(), list(),
-                    binary() | stream | [], hansom_request:options(), delivery()) ->
-    answer() | wait | noproc.
-request_async(_Pid, _Ref, _Method, _Path, _Headers, _Body, _Options, _Delivery) -> not_loaded().
-
--spec request_async_dirty(pid(), reference(), iodata() | atom(), iodata() | atom(), list(),
-                          binary() | stream | [], hansom_request:options(), delivery()) ->
-    answer() | wait | noproc.
-request_async_dirty(_Pid, _Ref, _Method, _Path, _Headers, _Body, _Options, _Delivery) ->
-    not_loaded().
-
-%% The pieces of the body come from `Sender', or are given on its behalf.
--spec send_request_headers(pid(), reference(), iodata() | atom(), iodata() | atom(), list(),
-                           hansom_request:options(), Sender :: pid()) ->
-    answer() | wait | noproc.
-send_request_headers(_Pid, _Ref, _Method, _Path, _Headers, _Options, _Sender) -> not_loaded().
-
--spec send_request_headers_dirty(pid(), reference(), iodata() | atom(), iodata() | atom(), list(),
-                                 hansom_request:options(), Sender :: pid()) ->
-    answer() | wait | noproc.
-send_request_headers_dirty(_Pid, _Ref, _Method, _Path, _Headers, _Options, _Sender) ->
-    not_loaded().
-
-%% The body of the response is asked for by `Sender', or on its behalf.
--spec request_streaming(pid(), reference(), iodata() | atom(), iodata() | atom(), list(),
-                        binary() | [], Sender :: pid()) -> answer() | wait | noproc.
-request_streaming(_Pid, _Ref, _Method, _Path, _Headers, _Body, _Sender) -> not_loaded().
-
-%% Opens a stream of the handler's own. `Manual': its window reopens by `stream_consume' alone.
--spec open_stream(pid(), reference(), iodata() | atom(), iodata() | atom(), list(),
-                  {Handler :: pid(), Manual :: boolean()}) -> answer() | wait | noproc.
-open_stream(_Pid, _Ref, _Method, _Path, _Headers, _Handling) -> not_loaded().
+-spec exchange_dirty(pid(), reference(), exchange()) -> answer() | wait | noproc.
+exchange_dirty(_Pid, _Ref, _Exchange) -> not_loaded().
 
 %% Everything else a connection can be asked, also as `{on_behalf, pid(), Op}'.
 -spec call(pid(), reference(), Op :: term()) -> answer() | wait | noproc.

@@ -38,7 +38,7 @@ call({request, Method, Path, Headers, Body, ReqOpts}, From, _Start) ->
     request(Method, Path, Body, ReqOpts, From,
             fun(M, P, Content, Options, InformFun) ->
                     Own = hansom_request:with_inform(Options),
-                    {fun(Ref) -> submit_request(Ref, M, P, Headers, Content, Own) end,
+                    {{request, {M, P, Headers}, Content, Own},
                      {inform, From, InformFun}}
             end);
 call({request_async, Method, Path, Headers, Body, Mode, StreamTo}, From, Start) ->
@@ -52,11 +52,7 @@ call({request_async, Method, Path, Headers, Body, Mode, StreamTo, FollowRedirect
             Delivery = {StreamTo, Mode, FollowRedirect},
             request(Method, Path, Body, ReqOpts, From,
                     fun(M, P, Content, Options, _InformFun) ->
-                            {fun(Ref) ->
-                                     submit_async(Ref, M, P, Headers, Content,
-                                                  hansom_request:without_inform(Options),
-                                                  Delivery)
-                             end,
+                            {{request_async, {M, P, Headers}, Content, hansom_request:without_inform(Options), Delivery},
                              {async, From, StreamTo}}
                     end);
         Error ->
@@ -71,27 +67,20 @@ call({send_headers, Method, Path, Headers, ReqOpts}, {Sender, _} = From,
                         Key =:= recv_timeout orelse Key =:= send_timeout]],
     request(Method, Path, stream, Own, From,
             fun(M, P, stream, Options, _InformFun) ->
-                    {fun(Ref) -> submit_headers(Ref, M, P, Headers, Options, Sender) end,
+                    {{send_headers, {M, P, Headers}, Options, Sender},
                      {reply, From}}
             end);
 call({request_streaming, Method, Path, Headers, Body}, {Sender, _} = From, _Start)
   when Body =/= stream ->
     request(Method, Path, Body, [], From,
             fun(M, P, Content, _Options, _InformFun) ->
-                    {fun(Ref) ->
-                             hansom_nif:request_streaming(self(), Ref, M, P, Headers, Content, Sender)
-                     end,
-                     {reply, From}}
+                    {{request_streaming, {M, P, Headers}, Content, Sender}, {reply, From}}
             end);
 call({open_h2_stream, Method, Path, Headers, Handler, Options}, From, _Start)
   when is_pid(Handler), is_map(Options) ->
     case hansom_request:stream(Method, Path, Options) of
         {ok, M, P, Manual} ->
-            {pending,
-             submit(fun(Ref) ->
-                            hansom_nif:open_stream(self(), Ref, M, P, Headers, {Handler, Manual})
-                    end),
-             {stream, From}};
+            exchange({open_stream, {M, P, Headers}, {Handler, Manual}}, {stream, From});
         Error ->
             {reply, From, Error}
     end;
@@ -180,36 +169,15 @@ request(Method, Path, Body, ReqOpts, From, Make) ->
     case {hansom_request:head(Method, Path), hansom_request:content(Body),
           hansom_request:options(ReqOpts)} of
         {{ok, M, P}, {ok, Content}, {ok, Options, InformFun}} ->
-            {Submit, Entry} = Make(M, P, Content, Options, InformFun),
-            {pending, submit(Submit), Entry};
+            {Exchange, Entry} = Make(M, P, Content, Options, InformFun),
+            exchange(Exchange, Entry);
         {{error, _} = Error, _, _} -> {reply, From, Error};
         {_, {error, _} = Error, _} -> {reply, From, Error};
         {_, _, Error} -> {reply, From, Error}
     end.
 
-submit_request(Ref, Method, Path, Headers, Content, Options) ->
-    case hansom_request:is_large(Path, Headers) of
-        false -> hansom_nif:request(self(), Ref, Method, Path, Headers, Content, Options);
-        true -> hansom_nif:request_dirty(self(), Ref, Method, Path, Headers, Content, Options)
-    end.
-
-submit_async(Ref, Method, Path, Headers, Content, Options, Delivery) ->
-    case hansom_request:is_large(Path, Headers) of
-        false ->
-            hansom_nif:request_async(self(), Ref, Method, Path, Headers, Content, Options, Delivery);
-        true ->
-            hansom_nif:request_async_dirty(self(), Ref, Method, Path, Headers, Content, Options,
-                                           Delivery)
-    end.
-
-submit_headers(Ref, Method, Path, Headers, Options, Sender) ->
-    case hansom_request:is_large(Path, Headers) of
-        false ->
-            hansom_nif:send_request_headers(self(), Ref, Method, Path, Headers, Options, Sender);
-        true ->
-            hansom_nif:send_request_headers_dirty(self(), Ref, Method, Path, Headers, Options,
-                                                  Sender)
-    end.
+exchange(Exchange, Entry) ->
+    {pending, submit(fun(Ref) -> hansom_request:submit(self(), Ref, Exchange) end), Entry}.
 
 %% The same for what concerns the caller's own stream on a connection of many.
 for_caller(Operation, {Caller, _Tag}, Entry) ->

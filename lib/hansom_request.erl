@@ -2,7 +2,7 @@
 -module(hansom_request).
 
 -export([head/2, stream/3, content/1, bytes/1, options/1, to_list/1, with_inform/1, without_inform/1, mode/1,
-         is_large/2]).
+         submit/3]).
 -export_type([options/0, content/0]).
 
 -type options() :: default
@@ -143,6 +143,15 @@ without_inform(Options) -> setelement(2, Options, false).
 mode(true) -> ok;
 mode(once) -> ok;
 mode(Mode) -> {error, {badarg, {async, Mode}}}.
+
+%% Gives an exchange to the engine, on the kind of scheduler that fits its head.
+-spec submit(pid(), reference(), hansom_nif:exchange()) -> hansom_nif:answer() | wait | noproc.
+submit(Pid, Ref, Exchange) ->
+    {_Method, Path, Headers} = element(2, Exchange),
+    case is_large(Path, Headers) of
+        false -> hansom_nif:exchange(Pid, Ref, Exchange);
+        true -> hansom_nif:exchange_dirty(Pid, Ref, Exchange)
+    end.
 
 %% Whether the head is to be read on a dirty scheduler. What is no header list is refused by the
 %% engine.

@@ -83,7 +83,7 @@ timed(Load, Target) ->
     %% Only the name of the operation: a copy of all of it would be made on the call's time.
     Operation = [{['_', '_', '$1'], [{is_tuple, '$1'}], [{return_trace}, {message, {element, 1, '$1'}}]},
                  {['_', '_', '$1'], [], [{return_trace}, {message, '$1'}]}],
-    _ = erlang:trace_pattern({hansom_nif, call, 3}, Operation, [local]),
+    _ = [erlang:trace_pattern({hansom_nif, Function, 3}, Operation, [local]) || Function <- [call, exchange]],
     _ = erlang:trace(all, true, [call, arity, monotonic_timestamp, {tracer, Tracer}]),
     Load(Target),
     _ = erlang:trace(all, false, [call, arity, monotonic_timestamp]),
@@ -113,7 +113,7 @@ trace(Begun, Counts, Times) ->
 
 %% These have schedulers of their own, which they may keep.
 is_dirty(Function) ->
-    lists:member(Function, [request_dirty, request_async_dirty, send_request_headers_dirty, stats, runtime_start]).
+    lists:member(Function, [exchange_dirty, stats, runtime_start]).
 
 %% Loads that use a connection, without and with TLS.
 with_connection(Use) ->

@@ -16,16 +16,17 @@ mod decode;
 mod descriptor;
 mod encode;
 mod envs;
+mod exchange;
 mod notify;
 mod pipe;
 mod reaper;
 mod runtime;
 
-use hansom_engine::{Command, Request, RequestOptions};
+use hansom_engine::Command;
 use rustler::{Env, ResourceArc, Term};
 
 use crate::conn::ConnResource;
-use crate::notify::{Beam, CallSink, Caller, HeldBinary, Receiver};
+use crate::notify::{Beam, CallSink, Caller, Receiver};
 use crate::reaper::Job;
 
 rustler::init!("hansom_nif");
@@ -46,152 +47,6 @@ fn open<'a>(env: Env<'a>, config: Term<'a>) -> Term<'a> {
         }
         Err(reason) => env.error_tuple(reason),
     }
-}
-
-/// `request(Pid, Ref, Method, Path, Headers, Body, Options) -> Answer | wait | noproc`.
-#[rustler::nif]
-#[allow(clippy::too_many_arguments)]
-fn request<'a>(
-    env: Env<'a>,
-    pid: Term<'a>,
-    reference: Term<'a>,
-    method: Term<'a>,
-    path: Term<'a>,
-    headers: Term<'a>,
-    body: Term<'a>,
-    options: Term<'a>,
-) -> Term<'a> {
-    send_request(env, pid, reference, Head { method, path, headers }, body, options)
-}
-
-/// The same on a dirty scheduler, for a head of many fields: each takes about 0.2 us.
-#[rustler::nif(schedule = "DirtyCpu")]
-#[allow(clippy::too_many_arguments)]
-fn request_dirty<'a>(
-    env: Env<'a>,
-    pid: Term<'a>,
-    reference: Term<'a>,
-    method: Term<'a>,
-    path: Term<'a>,
-    headers: Term<'a>,
-    body: Term<'a>,
-    options: Term<'a>,
-) -> Term<'a> {
-    send_request(env, pid, reference, Head { method, path, headers }, body, options)
-}
-
-/// `request_async(Pid, Ref, Method, Path, Headers, Body, Options, Delivery) -> Answer | wait |
-/// noproc`.
-#[rustler::nif]
-#[allow(clippy::too_many_arguments)]
-fn request_async<'a>(
-    env: Env<'a>,
-    pid: Term<'a>,
-    reference: Term<'a>,
-    method: Term<'a>,
-    path: Term<'a>,
-    headers: Term<'a>,
-    body: Term<'a>,
-    options: Term<'a>,
-    delivery: Term<'a>,
-) -> Term<'a> {
-    send_request_async(env, pid, reference, Head { method, path, headers }, body, options, delivery)
-}
-
-/// The same on a dirty scheduler, for a head of many fields: each takes about 0.2 us.
-#[rustler::nif(schedule = "DirtyCpu")]
-#[allow(clippy::too_many_arguments)]
-fn request_async_dirty<'a>(
-    env: Env<'a>,
-    pid: Term<'a>,
-    reference: Term<'a>,
-    method: Term<'a>,
-    path: Term<'a>,
-    headers: Term<'a>,
-    body: Term<'a>,
-    options: Term<'a>,
-    delivery: Term<'a>,
-) -> Term<'a> {
-    send_request_async(env, pid, reference, Head { method, path, headers }, body, options, delivery)
-}
-
-/// `send_request_headers(Pid, Ref, Method, Path, Headers, Options, Sender) -> Answer | wait |
-/// noproc`. The pieces of the body will come from `Sender`.
-#[rustler::nif]
-#[allow(clippy::too_many_arguments)]
-fn send_request_headers<'a>(
-    env: Env<'a>,
-    pid: Term<'a>,
-    reference: Term<'a>,
-    method: Term<'a>,
-    path: Term<'a>,
-    headers: Term<'a>,
-    options: Term<'a>,
-    sender: Term<'a>,
-) -> Term<'a> {
-    send_headers(env, pid, reference, Head { method, path, headers }, options, sender)
-}
-
-/// The same on a dirty scheduler, for a head of many fields: each takes about 0.2 us.
-#[rustler::nif(schedule = "DirtyCpu")]
-#[allow(clippy::too_many_arguments)]
-fn send_request_headers_dirty<'a>(
-    env: Env<'a>,
-    pid: Term<'a>,
-    reference: Term<'a>,
-    method: Term<'a>,
-    path: Term<'a>,
-    headers: Term<'a>,
-    options: Term<'a>,
-    sender: Term<'a>,
-) -> Term<'a> {
-    send_headers(env, pid, reference, Head { method, path, headers }, options, sender)
-}
-
-/// `request_streaming(Pid, Ref, Method, Path, Headers, Body, Sender) -> Answer | wait | noproc`. The
-/// body of the response will be asked for by `Sender`. On a dirty scheduler as the head may be
-/// long, and responses of this kind are.
-#[rustler::nif(schedule = "DirtyCpu")]
-#[allow(clippy::too_many_arguments)]
-fn request_streaming<'a>(
-    env: Env<'a>,
-    pid: Term<'a>,
-    reference: Term<'a>,
-    method: Term<'a>,
-    path: Term<'a>,
-    headers: Term<'a>,
-    body: Term<'a>,
-    sender: Term<'a>,
-) -> Term<'a> {
-    let sender = Receiver::from_term(sender);
-    submit(env, pid, reference, sender.clone(), |conn| {
-        let request = Head { method, path, headers }.with_body(env, Some(body))?;
-        if let Some(sender) = &sender {
-            ConnResource::watch_sender(conn, env, sender);
-        }
-        let options = RequestOptions::default();
-        Ok(move |caller| Command::RequestStreaming { caller, request, options })
-    })
-}
-
-/// `open_stream(Pid, Ref, Method, Path, Headers, {Handler, Manual}) -> Answer | wait | noproc`.
-/// On a dirty scheduler as the head may be long, and streams of this kind are long-lived.
-#[rustler::nif(schedule = "DirtyCpu")]
-fn open_stream<'a>(
-    env: Env<'a>,
-    pid: Term<'a>,
-    reference: Term<'a>,
-    method: Term<'a>,
-    path: Term<'a>,
-    headers: Term<'a>,
-    handling: Term<'a>,
-) -> Term<'a> {
-    submit(env, pid, reference, None, |conn| {
-        let request = Head { method, path, headers }.with_body(env, None)?;
-        let (handler, manual) = decode::handling(env, handling)?;
-        ConnResource::watch(conn, env, &handler);
-        Ok(move |caller| Command::OpenStream { caller, request, handler, manual })
-    })
 }
 
 /// `call(Pid, Ref, Op) -> Answer | wait | noproc`.
@@ -294,85 +149,6 @@ fn mozilla_roots(env: Env<'_>) -> Vec<Term<'_>> {
         .iter()
         .map(|certificate| encode::binary(env, certificate))
         .collect()
-}
-
-/// The parts of a request's head as they came.
-struct Head<'a> {
-    method: Term<'a>,
-    path: Term<'a>,
-    headers: Term<'a>,
-}
-
-impl<'a> Head<'a> {
-    fn with_body(
-        self,
-        env: Env<'a>,
-        body: Option<Term<'a>>,
-    ) -> Result<Request<HeldBinary>, Term<'a>> {
-        decode::request(env, self.method, self.path, self.headers, body)
-    }
-}
-
-fn send_request<'a>(
-    env: Env<'a>,
-    pid: Term<'a>,
-    reference: Term<'a>,
-    head: Head<'a>,
-    body: Term<'a>,
-    options: Term<'a>,
-) -> Term<'a> {
-    submit(env, pid, reference, None, |conn| {
-        let request = head.with_body(env, Some(body))?;
-        let options = decode::request_options(env, options)?;
-        ConnResource::watch_sender(conn, env, &Receiver::Local(env.pid()));
-        Ok(move |caller| Command::Request { caller, request, options })
-    })
-}
-
-fn send_request_async<'a>(
-    env: Env<'a>,
-    pid: Term<'a>,
-    reference: Term<'a>,
-    head: Head<'a>,
-    body: Term<'a>,
-    options: Term<'a>,
-    delivery: Term<'a>,
-) -> Term<'a> {
-    submit(env, pid, reference, None, |conn| {
-        let request = head.with_body(env, Some(body))?;
-        let options = decode::request_options(env, options)?;
-        let delivery = decode::delivery(env, delivery)?;
-        ConnResource::watch(conn, env, &delivery.receiver);
-        let decode::Delivery { receiver, receiver_owns, mode, follow_redirect } = delivery;
-        Ok(move |caller| Command::RequestAsync {
-            caller,
-            request,
-            options,
-            receiver,
-            receiver_owns,
-            mode,
-            follow_redirect,
-        })
-    })
-}
-
-fn send_headers<'a>(
-    env: Env<'a>,
-    pid: Term<'a>,
-    reference: Term<'a>,
-    head: Head<'a>,
-    options: Term<'a>,
-    sender: Term<'a>,
-) -> Term<'a> {
-    let sender = Receiver::from_term(sender);
-    submit(env, pid, reference, sender.clone(), |conn| {
-        let request = head.with_body(env, None)?;
-        let options = decode::request_options(env, options)?;
-        if let Some(sender) = &sender {
-            ConnResource::watch_sender(conn, env, sender);
-        }
-        Ok(move |caller| Command::SendHeaders { caller, request, options })
-    })
 }
 
 /// Decodes a command and gives it to the connection of `pid`: the answer, `wait` or `noproc`.
