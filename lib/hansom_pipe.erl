@@ -340,7 +340,5 @@ call(Module, Function, Args) ->
 %% The arguments of a call may be large, and are not for everybody.
 without_arguments({Module, Function, Args, Location}) when is_list(Args) ->
     {Module, Function, length(Args), Location};
-without_arguments({Fun, Args, Location}) when is_list(Args) ->
-    {Fun, length(Args), Location};
 without_arguments(Entry) ->
     Entry.
