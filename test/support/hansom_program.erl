@@ -127,6 +127,8 @@ refuse_tcp(Port, While) ->
     _ = spawn(fun() ->
                       Monitor = monitor(process, While),
                       {ok, Socket} = socket:open(inet, stream, tcp),
+                      %% Connections of the past do not matter.
+                      ok = socket:setopt(Socket, {socket, reuseaddr}, true),
                       Bound = socket:bind(Socket, #{family => inet, addr => {127, 0, 0, 1}, port => Port}),
                       Caller ! {Ref, Bound},
                       receive {'DOWN', Monitor, process, While, _} -> ok end
