@@ -196,6 +196,7 @@ request(Pid, Method, Path, Headers, Body, Timeout) ->
 %% then read with {@link body/1} or {@link stream_body/1}, also when there can be none (HEAD,
 %% 204, 304): until then the connection is `receiving'. Over HTTP/2 and HTTP/3 the answer is the
 %% whole response, `{ok, Status, Headers, Body}', and many processes can wait for theirs at once.
+%% The body `stream' sends the head alone, which only HTTP/1.1 allows.
 %%
 %% `Timeout' bounds the wait of the caller. Options of this request alone: `recv_timeout'
 %% (milliseconds for each read), `inform_fun' (called with status, reason and header fields of

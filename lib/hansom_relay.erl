@@ -70,8 +70,7 @@ call({send_headers, Method, Path, Headers, ReqOpts}, {Sender, _} = From,
                     {{send_headers, {M, P, Headers}, Options, Sender},
                      {reply, From}}
             end);
-call({request_streaming, Method, Path, Headers, Body}, {Sender, _} = From, _Start)
-  when Body =/= stream ->
+call({request_streaming, Method, Path, Headers, Body}, {Sender, _} = From, _Start) ->
     request(Method, Path, Body, [], From,
             fun(M, P, Content, _Options, _InformFun) ->
                     {{request_streaming, {M, P, Headers}, Content, Sender}, {reply, From}}

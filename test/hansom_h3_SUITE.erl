@@ -126,6 +126,10 @@ h3_06_bad_arguments(Config) ->
                  ?CONN:request_streaming(Pid, <<"GET">>, <<"/\r\n">>, [], <<>>)),
     ?assertMatch({error, {badarg, _}}, ?CONN:request_streaming(Pid, <<"GET">>, <<"/">>, [], bad)),
     ?assertMatch({error, {badarg, _}}, ?CONN:request_streaming(Pid, <<"GET">>, <<"/">>, [bad], <<>>)),
+    %% Nothing could be sent after the head.
+    [?assertEqual({error, not_supported}, apply(?CONN, Ask, [Pid, <<"POST">>, <<"/">>, [], stream]))
+     || Ask <- [request, request_streaming]],
+    ?assertEqual({error, not_supported}, ?CONN:request_async(Pid, <<"POST">>, <<"/">>, [], stream, true)),
     ?assertMatch({ok, 200, _, _}, get(Pid, "/hello")),
     ok = ?CONN:stop(Pid),
     ?assertEqual({error, closed}, ?CONN:request_streaming(Pid, <<"GET">>, <<"/">>, [], <<>>)).

@@ -344,6 +344,7 @@ hkn_09_defaults_are_hackneys(Config) ->
                [[request, {send, ["HTTP/1.1 200 OK\r\nAlt-Svc: h3=\":1\"\r\nContent-Length: 9\r\n\r\nhalf"]}, close]]),
     Peer = node_with(proplists:get_value(hackney, Config)),
     ok = call(Peer, hansom_hackney, install, []),
+    ?assertMatch(#{options := #{truncated_body := ok, unpulled := drop}}, call(Peer, hansom_hackney, status, [])),
     Pid = open(Peer, Server),
     ?assertEqual(<<"half">>, get(Peer, Pid)),
     [Request | _] = hansom_script:requests(hansom_script:accept(Server)),

@@ -66,11 +66,14 @@ has_tests(File) ->
 
 httpbin(#suite{checkout = Checkout}) ->
     case gen_tcp:connect({127, 0, 0, 1}, ?HTTPBIN_PORT, [], 1000) of
-        {ok, Socket} ->
-            ok = gen_tcp:close(Socket),
+        {ok, Connection} ->
+            ok = gen_tcp:close(Connection),
             running;
         {error, _} ->
-            hansom_servers:httpbin(?HTTPBIN_PORT, filename:join(Checkout, "httpbin.sock"))
+            Socket = filename:join(Checkout, "httpbin.sock"),
+            %% What a run left that was cut short.
+            _ = file:delete(Socket),
+            hansom_servers:httpbin(?HTTPBIN_PORT, Socket)
     end.
 
 %% Tests that are allowed to fail: the first column of the tables of docs/hackney.md, as `module:test', which stands

@@ -88,6 +88,7 @@ deviation({tls_option, address}, _) -> tls_09_name_verified;
 deviation({h2_life, close}, _) -> st_06_connect_after_close_dials_again;
 deviation({h2_life, idle}, _) -> st_09_no_idle_end;
 deviation({h2_life, closed_under_a_request}, _) -> h2_09_close_answers_who_waits;
+deviation({h2_unpulled, _, keep}, _) -> h2_08_complete_response_not_yet_pulled;
 deviation({h2_fault, Name}, _) when Name =:= mismatch; Name =:= mismatch_more -> h2_07_malformed_responses;
 deviation({h2_frames, Name}, _) when Name =:= no_status; Name =:= too_long; Name =:= too_short ->
     h2_07_malformed_responses;
@@ -102,4 +103,12 @@ deviation({h2_state, Name}, _) when Name =:= is_ready; Name =:= is_ready_timeout
 deviation({h2_state, Name}, _) when Name =:= headers; Name =:= headers_options -> h2_14_uploads_side_by_side;
 deviation({h2_upload, state}, _) -> h2_14_uploads_side_by_side;
 deviation({h2_state, open_h2_stream}, _) -> api_37_both_directions;
+%% HTTP/3
+deviation({h3_header, _}, _) -> h3_01_the_head;
+deviation({h3_async, Name}, _) when Name =:= reset; Name =:= reset_later -> h3_09_resets;
+deviation({h3_upload, Name}, _) when Name =:= echo; Name =:= functions -> h3_07_uploads;
+deviation({h3_state, Name}, _) when Name =:= verify_socket; Name =:= is_ready; Name =:= is_ready_timeout;
+                                    Name =:= checkin_info ->
+    h3_12_probes;
+deviation({h3_life, idle}, _) -> st_09_no_idle_timeout;
 deviation(_, _) -> none.

@@ -13,12 +13,12 @@
 %% `main/0' makes it anew from a live hackney: `HACKNEY_LIBS=dir:dir make hackney-answers'.
 -module(hansom_differential).
 
--export([scenarios/0, scenarios/1, families/0, run/3, differences/3]).
+-export([scenarios/0, scenarios/1, families/0, origin/0, run/3, differences/3]).
 -export([recorded/0, expected/0, version/0, main/0, load_hackney/0, live_version/0]).
 
 -define(SOURCES, [hansom_scenarios_response, hansom_scenarios_state, hansom_scenarios_request,
                   hansom_scenarios_async, hansom_scenarios_life, hansom_scenarios_tls,
-                  hansom_scenarios_http2]).
+                  hansom_scenarios_http2, hansom_scenarios_http3]).
 -define(WORKERS, 12).
 %% How often hackney has to give the same answers for them to be recorded.
 -define(RUNS, 3).
@@ -37,7 +37,18 @@ families() ->
 
 %% @doc The traces of scenarios, run side by side in this order, by id.
 -spec run(module(), hansom_servers:server(), [hansom_scenario:scenario()]) -> #{tuple() => [term()]}.
+run(hackney_conn, Origin, Scenarios) ->
+    %% hackney has a table of its HTTP/3 connections that ends with the first of them, and all the others fail.
+    Hackney = hackney_conn,
+    {ok, First} = Hackney:start_link(hansom_scenario:http3(Origin)),
+    ok = Hackney:connect(First),
+    Traces = run_all(Hackney, Origin, Scenarios),
+    ok = Hackney:stop(First),
+    Traces;
 run(Conn, Origin, Scenarios) ->
+    run_all(Conn, Origin, Scenarios).
+
+run_all(Conn, Origin, Scenarios) ->
     Self = self(),
     Ref = make_ref(),
     Workers = [spawn_link(fun() -> work(Self, Ref, Conn, Origin) end) || _ <- lists:seq(1, ?WORKERS)],
@@ -74,6 +85,11 @@ hand_out(Ref, Scenarios, Workers, Traces) ->
 differences(Expected, Traces, Scenarios) ->
     [{Id, {expected, maps:get(Id, Expected, not_recorded)}, {got, maps:get(Id, Traces)}}
      || #{id := Id} <- Scenarios, maps:get(Id, Expected, not_recorded) =/= maps:get(Id, Traces)].
+
+%% @doc The server of the scenarios, without what hackney's HTTP/3 does not understand.
+-spec origin() -> hansom_servers:server().
+origin() ->
+    hansom_servers:origin(["--no-grease"]).
 
 %% The recording
 
@@ -124,17 +140,17 @@ live_version() ->
 %% always do the same, or if the two differ where they must not or do not where they should.
 -spec main() -> no_return().
 main() ->
-    case record() of
+    case load_hackney() =:= ok andalso record() of
         ok -> halt(0);
+        false -> io:format("HACKNEY_LIBS has to name the folders of a hackney~n"), halt(1);
         {error, Reason} -> io:format("~120p~n", [Reason]), halt(1)
     end.
 
 record() ->
-    ok = load_hackney(),
     {ok, _} = application:ensure_all_started(hansom),
     #{level := Level} = logger:get_primary_config(),
     ok = logger:set_primary_config(level, none),
-    Origin = hansom_servers:origin(),
+    Origin = origin(),
     Scenarios = scenarios(),
     [Hackney | Again] = [run(hackney_conn, Origin, Scenarios) || _ <- lists:seq(1, ?RUNS)],
     Hansom = run(hansom_conn, Origin, Scenarios),

@@ -4,7 +4,7 @@
 %% <ul>
 %% <li>`id': a tuple that begins with the family</li>
 %% <li>`script': steps of `hansom_script' for every connection, or `scripts' for one after the
-%%     other; or `origin': `http' or `https' of the bundled server; or `frames': lines of its
+%%     other; or `origin': `http', `https' or `http3' of the bundled server; or `frames': lines of its
 %%     script mode, over TLS; or `port': `refused' or `full'. Without any of them nobody listens
 %%     because nothing is dialled</li>
 %% <li>`start': start options. `{actor, Name}' as a value is the pid of that process</li>
@@ -20,7 +20,7 @@
 %% `hansom_trace'.
 -module(hansom_scenario).
 
--export([run/3]).
+-export([run/3, http3/1]).
 
 -type scenario() :: #{id := tuple(), do := [term()], start => map(), differs => atom(), _ => _}.
 -export_type([scenario/0]).
@@ -94,8 +94,15 @@ address({Kind, _} = Server, Origin) when Kind =:= frames; Kind =:= tls ->
     secure(port(Server), Origin);
 address({origin, https, Port}, Origin) ->
     secure(Port, Origin);
+address({origin, http3, _Port}, Origin) ->
+    http3(Origin);
 address(Server, _) ->
     #{host => "127.0.0.1", port => port(Server)}.
+
+%% @doc Start options for HTTP/3 with the bundled server.
+-spec http3(hansom_servers:server()) -> map().
+http3(#{ports := #{http3 := Port}} = Origin) ->
+    (secure(Port, Origin))#{connect_options => [{protocols, [http3]}]}.
 
 secure(Port, #{cacerts := Roots}) ->
     #{host => "localhost", port => Port, transport => hackney_ssl, ssl_options => [{cacerts, Roots}]}.

@@ -5,7 +5,7 @@
 
 scenarios() ->
     [hansom_deviations:mark(Scenario)
-     || Scenario <- requests() ++ messages() ++ uploads() ++ faults() ++ frames() ++ operations() ++ life()].
+     || Scenario <- requests() ++ messages() ++ uploads() ++ faults() ++ frames() ++ lasting() ++ operations() ++ life()].
 
 %% One exchange after the other
 
@@ -140,6 +140,20 @@ frames() ->
              {window_overflow, <<"GET">>, ["frame window_update 0 0 \"\\x7f\\xff\\xff\\xff\""]},
              {frame_too_large, <<"GET">>, ["frame data 0 1 \"x\"*20000"]},
              {push_promise, <<"GET">>, ["frame push_promise end_headers 1 \"\\0\\0\\0\\x02\\x82\""]}]].
+
+%% A response that is complete before it is read, and one that begins before its request is sent
+
+lasting() ->
+    [#{id => {h2_unpulled, Name, Unpulled}, start => #{unpulled => Unpulled},
+       do => [connect, {async, <<"/">>, once}, {messages, 2}, {wait, closed}, pull_all],
+       frames => ["h2-preface", "expect-frame headers 1", head("200"), "frame data end_stream 1 \"hi\"" | End]}
+     || {Name, End} <- [{goaway, ["frame goaway 0 0 \"\\0\\0\\0\\x01\\0\\0\\0\\0\"", "expect-eof"]}, {lost, ["close"]}],
+        Unpulled <- [keep, drop]]
+    ++ [#{id => {h2_unsent, Name}, start => #{send_timeout => 300},
+          do => [connect, {request_async, <<"POST">>, <<"/">>, [], binary:copy(<<"x">>, 200000), true}, get_state],
+          frames => ["h2-preface", "expect-frame headers 1"] ++ Answer ++ ["expect-eof"]}
+        || {Name, Answer} <- [{unanswered, []}, {begun, [head("200")]},
+                              {answered, [head("200"), "frame data end_stream 1 \"hi\""]}]].
 
 head(Status) -> "fields headers end_headers 1 \":status: " ++ Status ++ "\"".
 

@@ -7,7 +7,7 @@ use super::inbox::Inbox;
 use super::outbox::{MOST_WAITING, Outbox};
 use super::session::{Opened, Room, Session};
 use super::stream::{Receive, Role, Stream, Timers, Wants};
-use crate::command::{Request, RequestOptions, SendTimeout};
+use crate::command::{Content, Request, RequestOptions, SendTimeout};
 use crate::config::MaxStreams;
 use crate::error::Error;
 use crate::event::Answer;
@@ -32,6 +32,9 @@ impl<H: Host, S: Session> Streams<H, S> {
         let Some(session) = self.session.as_ref().filter(|_| !self.draining) else {
             return refuse(role, Error::InvalidState, port);
         };
+        if matches!(request.content, Content::Stream) && !role.sends_in_pieces() {
+            return refuse(role, Error::NotSupported, port);
+        }
         let head = match session.head(&request) {
             Ok(head) => head,
             Err(error) => return refuse(role, error, port),

@@ -148,6 +148,15 @@ pub(super) struct Timers {
 }
 
 impl<H: Host> Role<H> {
+    /// Whether there is a way to send content after the head.
+    pub(super) fn sends_in_pieces(&self) -> bool {
+        match self {
+            Self::Whole(_) | Self::Messages(_) => false,
+            Self::Steps(steps) => matches!(steps.stage, Stage::Sending),
+            Self::Handled(_) => true,
+        }
+    }
+
     /// Who waits to hear whether the request was accepted, or for its answer.
     pub(super) fn into_caller(self) -> Option<H::Caller> {
         match self {

@@ -4,13 +4,15 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use h2::server;
-use hansom_engine::{Answer, Command, Config, Content, Error, HttpProtocol, RequestOptions, State};
+use hansom_engine::{
+    Answer, AsyncMode, Command, Config, Content, Error, HttpProtocol, RequestOptions, State,
+};
 use http::{Response, StatusCode};
 
 use crate::host::{Client, Large, answer, error, full, within};
 use crate::peer::{
-    ACK, END_STREAM, Exchange, HEADERS, NO_CONTENT, NOT_MODIFIED, OK, Raw, SETTINGS, ask, ask_with,
-    block, get, send_all, served, served_by, trailers,
+    ACK, END_STREAM, Exchange, HEADERS, NO_CONTENT, NOT_MODIFIED, OK, Raw, SETTINGS, ask,
+    ask_async, ask_with, block, get, mailbox, request, send_all, served, served_by, trailers,
 };
 
 async fn echo(mut exchange: Exchange) {
@@ -193,6 +195,13 @@ async fn what_belongs_to_http_1_is_refused_or_without_effect() {
     assert_eq!(error(raw).await, Error::NotSupported);
     let raw = client.ask(|caller| Command::Recv { caller, length: 0, timeout: None });
     assert_eq!(error(raw).await, Error::NotSupported);
+    // Nothing could be sent after the head.
+    let head = ask(&client, "POST", "/", Content::Stream);
+    assert_eq!(error(head).await, Error::NotSupported);
+    let (receiver, _inbox) = mailbox(1);
+    let head = request("POST", "/", Content::Stream);
+    let head = ask_async(&client, head, receiver, AsyncMode::Push, RequestOptions::default());
+    assert_eq!(error(head).await, Error::NotSupported);
     assert_eq!(error(client.body()).await, Error::NoStream);
     assert_eq!(error(client.piece()).await, Error::NoStream);
     let start = client.ask(|caller| Command::StartResponse { caller });
