@@ -55,7 +55,7 @@ every_deviation_is_documented(_) ->
 %% Clauses: API-4, API-5, API-7, API-9, API-10, API-15, API-31, API-36, ST-2, ST-3, ST-8, ST-14, ST-15, ST-16,
 %% Clauses: ST-17, ST-18, ST-19, REQ-1, REQ-4, REQ-5, REQ-6, REQ-9, REQ-10, REQ-11, RSP-1, RSP-3, RSP-11,
 %% Clauses: RSP-12, RSP-21, RSP-22, RSP-27, RSP-30, ASY-1, ASY-2, ASY-3, ASY-5, ASY-6, ASY-7, ASY-8, ASY-9, ASY-11,
-%% Clauses: H3-1, H3-6, H3-8, H3-12,
+%% Clauses: H2-10, H2-11, H3-1, H3-6, H3-8, H3-12,
 %% Clauses: NEG-2, H2-2, H2-3, H2-6, H2-8, H2-9, H2-13, LOW-10, TLS-12, TLS-13, POOL-4, POOL-5, POOL-6, POOL-9, POOL-11
 hansom_answers_as_expected(Config) ->
     agree(Config, hansom_differential:scenarios()).
