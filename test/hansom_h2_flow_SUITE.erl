@@ -210,7 +210,9 @@ h2_12_blocked_senders_are_released(_) ->
 h2_12_answered_early(Config) ->
     Pid = open(Config),
     ok = ?CONN:send_request_headers(Pid, <<"POST">>, <<"/hello">>, []),
-    ok = ?CONN:send_body_chunk(Pid, <<"x">>),
+    %% The peer may have reset the stream before this is sent.
+    Sent = ?CONN:send_body_chunk(Pid, <<"x">>),
+    ?assert(lists:member(Sent, [ok, {error, stream_reset}])),
     {ok, 200, _, Pid} = ?CONN:start_response(Pid),
     ?assertEqual({ok, <<"Hello, world!\n">>}, ?CONN:body(Pid)).
 

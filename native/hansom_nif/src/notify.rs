@@ -273,30 +273,46 @@ impl Payload for HeldBinary {
     }
 }
 
+/// Whole responses that leave together: to wake a sleeping scheduler for each alone costs more than
+/// the rest of an exchange.
+const TOGETHER: usize = 16;
+
 /// Delivers from a thread of ours: the connection's task, or the reaper.
 pub(crate) struct TaskSink {
     connection: LocalPid,
-    /// The last reply, as long as nothing follows it and the connection's lock is not free.
-    held: Option<(Caller, Answer<Beam>)>,
+    /// The last reply, or whole responses to some callers, as long as nothing else follows and the
+    /// connection's lock is not free.
+    held: Vec<(Caller, Answer<Beam>)>,
 }
 
 impl TaskSink {
     /// For the connection of this process.
     pub(crate) fn new(connection: LocalPid) -> Self {
-        Self { connection, held: None }
+        Self { connection, held: Vec::new() }
     }
 
     fn release(&mut self) {
-        if let Some((caller, answer)) = self.held.take() {
+        for (caller, answer) in self.held.drain(..) {
             caller.answer(|env| encode::answer(env, answer));
         }
+    }
+
+    /// Whether a reply may be held together with those that are: nothing more will be said to any
+    /// of these callers about what they asked for.
+    fn joins(&self, answer: &Answer<Beam>) -> bool {
+        let is_whole = |answer: &Answer<Beam>| matches!(answer, Answer::Full { .. });
+        self.held.len() < TOGETHER
+            && is_whole(answer)
+            && self.held.last().is_none_or(|(_, last)| is_whole(last))
     }
 }
 
 impl Sink<Beam> for TaskSink {
     fn reply(&mut self, caller: Caller, answer: Answer<Beam>) {
-        self.release();
-        self.held = Some((caller, answer));
+        if !self.joins(&answer) {
+            self.release();
+        }
+        self.held.push((caller, answer));
     }
 
     fn inform(&mut self, caller: &Caller, status: u16, reason: &[u8], headers: &HeaderList) {
