@@ -180,10 +180,20 @@ cases_of(Part) -> [{Part, plain, 1}, {Part, tls, 1}].
 %% on the machine meets all alike.
 measure(Case, #bench{rounds = Rounds} = Bench) ->
     Variants = variants(Case, Bench),
-    Result = [maps:from_list([{Variant, variant(Variant, Case, Bench)} || Variant <- rotate(Round, Variants)])
+    Result = [maps:from_list([Measured || Variant <- rotate(Round, Variants), Measured <- attempt(Variant, Case, Bench)])
               || Round <- lists:seq(1, Rounds)],
     io:format("~ts", [hansom_bench_report:lines(Case, Result)]),
     {Case, Result}.
+
+%% A failure of hackney's takes its figures out of the round, one of hansom's ends the run.
+attempt(hackney_conn = Variant, Case, Bench) ->
+    try
+        [{Variant, variant(Variant, Case, Bench)}]
+    catch error:Reason ->
+            io:format("~ts: ~s failed, ~P~n", [hansom_bench_report:title(Case), Variant, Reason, 10]),
+            []
+    end;
+attempt(Variant, Case, Bench) -> [{Variant, variant(Variant, Case, Bench)}].
 
 %% hackney 4.7.4 refuses content beyond the window the peer begins with.
 variants({Part, http3, _} = Case, #bench{http3 = Clients} = Bench) when Part =:= upload; Part =:= delayed_upload ->

@@ -63,6 +63,13 @@ load(Module, Begin, End, {Path, Size}, {Concurrency, Seconds}) ->
                || _ <- lists:seq(1, Concurrency)],
     [receive {Pid, ready} -> ok; {'DOWN', Monitor, process, _, Reason} -> error(Reason) end
      || {Pid, Monitor} <- Workers],
+    try
+        measured(Workers, Histogram, Stop, Seconds)
+    after
+        atomics:put(Stop, 1, 1)
+    end.
+
+measured(Workers, Histogram, Stop, Seconds) ->
     timer:sleep(?WARM_UP_MS),
     {Before, CpuBefore, Started} = {snapshot(Histogram), hansom_bench_vm:cpu_us(), erlang:monotonic_time(microsecond)},
     timer:sleep(round(Seconds * 1000)),

@@ -59,7 +59,9 @@ ratio({A, B}, Metric, Rounds) ->
 
 values(Variant, Metric, Rounds) -> [Value || #{Variant := #{Metric := Value}} <- Rounds].
 
-variants([Round | _]) -> [Variant || Variant <- [hansom_conn, hackney_conn, hansom_http1, wrk, h2load], maps:is_key(Variant, Round)].
+variants(Rounds) ->
+    [Variant || Variant <- [hansom_conn, hackney_conn, hansom_http1, wrk, h2load],
+                lists:any(fun(Round) -> maps:is_key(Variant, Round) end, Rounds)].
 
 median([]) -> unknown;
 median(Values) ->
