@@ -176,8 +176,15 @@ format_status(Status) ->
 
 %% Calls
 
-handle_event({call, From}, get_state, _State, _Data) ->
-    {keep_state_and_data, [{reply, From, {ok, engine_state()}}]};
+handle_event({call, From}, get_state, _State, #data{pending = Pending} = Data) ->
+    %% What was cast before is done first.
+    Add = fun(_, {steer, Froms}) -> {steer, [From | Froms]};
+             (_, Entry) -> Entry
+          end,
+    case maps:map(Add, Pending) of
+        Pending -> {keep_state_and_data, [{reply, From, {ok, engine_state()}}]};
+        Waiting -> {keep_state, Data#data{pending = Waiting}}
+    end;
 handle_event({call, From}, connect, State, #data{target = Target} = Data) ->
     case engine_state() of
         Origin when (Origin =:= idle orelse Origin =:= closed), State =/= finished ->
@@ -436,6 +443,9 @@ answer(_Ref, Answer, {release, From}, #data{pool = Pool} = Data) ->
     %% Not a call: probes are answered while the pool makes up its mind.
     RequestId = gen_server:send_request(Pool, {checkin_sync, self(), Unfit}),
     {keep_state, Data#data{checkin = {RequestId, From}}};
+answer(_Ref, _Answer, {steer, Froms}, #data{pending = Pending} = Data) ->
+    Later = lists:append([Waiting || {steer, Waiting} <- maps:values(Pending)]),
+    {keep_state, Data, [{reply, From, {ok, engine_state()}} || From <- Froms -- Later]};
 answer(Ref, Answer, Entry, Data) ->
     relayed(hansom_relay:answer(Ref, Answer, Entry), Data).
 

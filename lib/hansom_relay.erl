@@ -24,6 +24,8 @@
                  | {failed, gen_statem:from(), Error :: term()}
                  %% What a transport of others may have to be asked.
                  | {ask, gen_statem:from(), Operation :: term()}
+                 %% What was cast to change the state, and who has asked for the state since.
+                 | {steer, [gen_statem:from()]}
                  | forget.
 
 %% The start options that act on requests sent in pieces.
@@ -160,7 +162,7 @@ cast({stream_consume, StreamId, Bytes} = Operation)
     ok = hansom_nif:cast(self(), Operation),
     none;
 cast(Operation) when Operation =:= pause_stream; Operation =:= resume_stream; Operation =:= close ->
-    operation(Operation, forget);
+    operation(Operation, {steer, []});
 cast(_Message) ->
     unknown.
 

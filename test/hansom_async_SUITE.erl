@@ -21,6 +21,7 @@ deviations() ->
     [{asy_09_pooled_exchange_is_checked_in, "ASY-9: no check-in is marked wrong"},
      {asy_09_pooled_body_ended_by_close, "ASY-9: connected without a socket is marked wrong"},
      {asy_10_death_of_the_receiver_ends_the_transfer, "ASY-10: stopping is welcome, hackney goes on"},
+     {asy_12_state_behind_a_cast, "ASY-12: a stalled resume is marked wrong"},
      {asy_12_resume_delivers, "ASY-12: a stalled resume is marked wrong"},
      {asy_13_push_waits_for_a_receiver_that_lags, "hackney has no cap on the receiver's queue"},
      {asy_15_reset_while_waiting_for_a_pull, "hackney reads nothing until pulled"}].
@@ -348,6 +349,26 @@ asy_12_pause_then_pull(_) ->
      || N <- lists:seq(Pushed + 1, 9)],
     ?CONN:stream_next(Pid),
     ?assertEqual(done, payload(Pid)).
+
+%% hackney's own messages, as another node or its code may still send them.
+%% Clauses: ASY-12, ST-1
+asy_12_state_behind_a_cast(_) ->
+    {Pid, Peer} = connected(serve([request, {send, chunk_head()}]
+                                  ++ [{send, chunk("0")} || _ <- lists:seq(1, 1000)] ++ [wait, {send, "0\r\n\r\n"}])),
+    async(Pid, true),
+    200 = head(Pid),
+    [begin
+         ok = gen_statem:cast(Pid, pause_stream),
+         ?assertEqual({ok, streaming_once}, ?CONN:get_state(Pid)),
+         ok = gen_statem:cast(Pid, resume_stream),
+         ok = gen_statem:cast(Pid, pause_stream),
+         ?assertEqual({ok, streaming_once}, ?CONN:get_state(Pid)),
+         ok = gen_statem:cast(Pid, resume_stream),
+         ?assertEqual({ok, streaming}, ?CONN:get_state(Pid))
+     end
+     || _ <- lists:seq(1, 200)],
+    hansom_script:continue(Peer),
+    done = lists:last(payloads(Pid)).
 
 chunk_head() -> "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n".
 
