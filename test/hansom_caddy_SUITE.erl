@@ -49,12 +49,7 @@ site(Config) ->
 
 site(Protocol, Options) ->
     #{prefix => <<"/origin">>,
-      open => fun(More) ->
-                      Pid = hansom_case:start_with(maps:merge(Options, More)),
-                      ok = ?CONN:connect(Pid),
-                      Protocol = ?CONN:get_protocol(Pid),
-                      Pid
-              end}.
+      open => fun(More) -> hansom_case:connect_over(Protocol, maps:merge(Options, More)) end}.
 
 open(#{open := Open}) -> Open(#{}).
 

@@ -45,10 +45,7 @@ site(Name, Config) ->
               end,
     #{prefix => <<>>,
       open => fun(More) ->
-                      Pid = hansom_case:start_with(maps:merge(Options#{host => "localhost", port => Port}, More)),
-                      ok = ?CONN:connect(Pid),
-                      http2 = ?CONN:get_protocol(Pid),
-                      Pid
+                      hansom_case:connect_over(http2, maps:merge(Options#{host => "localhost", port => Port}, More))
               end}.
 
 open(#{open := Open}) -> Open(#{}).

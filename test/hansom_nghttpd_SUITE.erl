@@ -36,11 +36,8 @@ large() -> << <<N:32>> || N <- lists:seq(1, 2097152) >>.
 
 open(Config) ->
     #{ports := #{https := Port}, cacerts := Roots} = proplists:get_value(server, Config),
-    Pid = hansom_case:start_with(#{host => "localhost", port => Port, transport => hackney_ssl,
-                                   ssl_options => [{cacerts, Roots}]}),
-    ok = ?CONN:connect(Pid),
-    http2 = ?CONN:get_protocol(Pid),
-    Pid.
+    hansom_case:connect_over(http2, #{host => "localhost", port => Port, transport => hackney_ssl,
+                                      ssl_options => [{cacerts, Roots}]}).
 
 get(Pid, Path) -> ?CONN:request(Pid, <<"GET">>, Path, [], <<>>).
 

@@ -14,7 +14,8 @@
 -export([conn/0, is_hansom/0, application/0, deadline/0]).
 -export([cases/1, init_suite/1, end_suite/1, init_case/3, end_case/1]).
 -export([serve/1, serve_each/1, serve_on/3, local_path/0, full_listener/0]).
--export([options/2, patient/0, start/2, start_with/1, connect/2, connected/1, connected/2, adopt/1]).
+-export([options/2, patient/0, start/2, start_with/1, connect/2, connect_over/2, connected/1, connected/2,
+         adopt/1]).
 -export([request/1, request/2, exchange/1, exchange/2, state/1, is_state/2, is_gone/1, monitor_exit/1]).
 -export([other_node/0, await/1, async/1, result/1, result/2, process/0, run_in/2, start_in/2, kill/1]).
 -export([payload/1, payloads/1, body_of/1, no_message/0, flush_to/1]).
@@ -157,6 +158,13 @@ start_with(Options) ->
 connect(Server, Options) ->
     Pid = start(Server, Options),
     ok = (conn()):connect(Pid),
+    Pid.
+
+%% @doc The same, from start options, and one that speaks this protocol.
+connect_over(Protocol, Options) ->
+    Pid = start_with(Options),
+    ok = (conn()):connect(Pid),
+    Protocol = (conn()):get_protocol(Pid),
     Pid.
 
 connected(Server) -> connected(Server, #{}).

@@ -50,11 +50,7 @@ open(Config) -> connect(options(Config)).
 
 open(More, Config) -> connect(options(More, Config)).
 
-connect(Options) ->
-    Pid = hansom_case:start_with(Options),
-    ok = ?CONN:connect(Pid),
-    http2 = ?CONN:get_protocol(Pid),
-    Pid.
+connect(Options) -> hansom_case:connect_over(http2, Options).
 
 get(Pid, Path) -> get(Pid, Path, []).
 

@@ -100,11 +100,7 @@ open(Config) -> connect(options(Config)).
 
 open(More, Config) -> connect(options(More, Config)).
 
-connect(Options) ->
-    Pid = hansom_case:start_with(Options),
-    ok = ?CONN:connect(Pid),
-    http3 = ?CONN:get_protocol(Pid),
-    Pid.
+connect(Options) -> hansom_case:connect_over(http3, Options).
 
 %% @doc What the origin tells about the connection.
 seen(Pid) ->
