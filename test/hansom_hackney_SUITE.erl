@@ -319,9 +319,9 @@ hkn_08_the_application_stops(Config) ->
     ok = call(Peer, hansom_hackney, install, []),
     ?assert(is_hansoms(Peer, open(Peer, Server))),
     %% The engine's end takes its connections with it, and nothing of hackney.
-    Runtime = call(Peer, erlang, whereis, [hansom_runtime]),
+    [Runtime, Switch] = [call(Peer, erlang, whereis, [Name]) || Name <- [hansom_runtime, hansom_hackney_switch]],
     true = call(Peer, erlang, exit, [Runtime, kill]),
-    wait_for(fun() -> not lists:member(call(Peer, erlang, whereis, [hansom_hackney_switch]), [undefined, Runtime]) end),
+    wait_for(fun() -> not lists:member(call(Peer, erlang, whereis, [hansom_hackney_switch]), [undefined, Switch]) end),
     wait_for(fun() -> is_hansoms(Peer, open(Peer, Server)) end),
     ?assertEqual(installed, installed(Peer)),
     ok = hansom_node:stop(Peer).
