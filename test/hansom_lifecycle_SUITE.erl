@@ -9,6 +9,9 @@
 
 -import(hansom_node, [call/2, call/4]).
 
+%% Of sched(7).
+-define(SCHED_BATCH, 3).
+-define(SCHED_IDLE, 5).
 %% What ends, ends well before this.
 -define(DEADLINE, 20000).
 -define(LOAD, [sync, sync, tls, tls, async, once, upload, relay, dial, dial_tls]).
@@ -19,7 +22,7 @@ all() ->
      runtime_killed, connection_supervisor_killed, halt_under_load, halt_without_flush_under_load,
      init_stop_under_load, erlang_code_reloaded_under_load, erlang_code_purged_under_idle_connections,
      library_loaded_again, library_code_deleted_and_purged, embedded_mode, threads_are_configured,
-     bad_thread_count, runtime_ignores_strangers, suspended_process, process_state_is_shown_and_replaced].
+     threads_wait_for_their_turn, bad_thread_count, runtime_ignores_strangers, suspended_process, process_state_is_shown_and_replaced].
 
 suite() -> [{timetrap, {seconds, 90}}].
 
@@ -293,6 +296,25 @@ threads_are_configured(_) ->
      end
      || {Count, Arguments} <- [{1, []}, {1, ["-hansom", "threads", "1"]}, {4, ["-hansom", "threads", "4"]}]].
 
+%% A thread of the engine that wakes does not take the processor from another, which on Linux is the class
+%% SCHED_BATCH; unless somebody chose a class for the VM.
+threads_wait_for_their_turn(_) ->
+    case filelib:is_dir("/proc/self/task") of
+        true -> [wait_for_their_turn(Chosen, Class) || {Chosen, Class} <- [{none, ?SCHED_BATCH}, {"-i", ?SCHED_IDLE}]];
+        false -> {skip, "classes of threads are Linux's"}
+    end.
+
+wait_for_their_turn(Chosen, Class) ->
+    Peer = hansom_node:start([]),
+    choose_class(Peer, Chosen),
+    started(Peer),
+    ?assertEqual([Class], call(Peer, fun() -> classes("hansom-1\n") end)),
+    hansom_node:stop(Peer).
+
+choose_class(_, none) -> ok;
+choose_class(Peer, Option) ->
+    "" = call(Peer, fun() -> os:cmd(["chrt ", Option, " -a -p 0 ", os:getpid()]) end).
+
 %% Clauses: VM-5
 bad_thread_count(_) ->
     [begin
@@ -467,3 +489,12 @@ threads(Peer) -> call(Peer, fun own_threads/0).
 own_threads() ->
     Names = [file:read_file(Path) || Path <- filelib:wildcard("/proc/self/task/*/comm")],
     lists:sort([string:trim(binary_to_list(Name)) || {ok, <<"hansom-", _/binary>> = Name} <- Names]).
+
+%% The scheduling classes of the threads of this name: the 41st field of proc(5)'s `stat', the second of which is the name.
+classes(Name) ->
+    [begin
+         {ok, Stat} = file:read_file(filename:join(filename:dirname(Path), "stat")),
+         [_, Fields] = string:split(Stat, ") ", trailing),
+         binary_to_integer(lists:nth(39, string:lexemes(Fields, " ")))
+     end
+     || Path <- filelib:wildcard("/proc/self/task/*/comm"), {ok, list_to_binary(Name)} =:= file:read_file(Path)].

@@ -6,8 +6,8 @@
 //! 100 microseconds. Panics are caught by rustler here and by tokio in the engine's tasks; in both
 //! cases whoever waits for an answer gets one ([`notify::Caller`]).
 
-// Not `forbid`: what rustler's macros expand to is unsafe, and allowed there, as it is in `envs` and
-// `descriptor`.
+// Not `forbid`: what rustler's macros expand to is unsafe, and allowed there, as it is in `envs`,
+// `descriptor` and `scheduling`.
 #![deny(unsafe_code)]
 
 mod atoms;
@@ -21,6 +21,7 @@ mod notify;
 mod pipe;
 mod reaper;
 mod runtime;
+mod scheduling;
 
 use hansom_engine::Command;
 use rustler::{Env, ResourceArc, Term};

@@ -13,7 +13,7 @@ use tokio::runtime::{Builder, Handle, Runtime};
 
 use crate::notify::Caller;
 use crate::reaper::{self, Job};
-use crate::{atoms, encode};
+use crate::{atoms, encode, scheduling};
 
 static RUNNING: RwLock<Option<Running>> = RwLock::new(None);
 
@@ -140,6 +140,7 @@ fn build(threads: usize) -> io::Result<Runtime> {
     Builder::new_multi_thread()
         .worker_threads(threads.max(1))
         .thread_name_fn(move || format!("hansom-{}", 1 + started.fetch_add(1, Ordering::Relaxed)))
+        .on_thread_start(scheduling::wait_for_turn)
         .enable_all()
         .build()
 }
