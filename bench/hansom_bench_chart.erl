@@ -5,7 +5,7 @@
 
 -define(WIDTH, 760).
 -define(ROW, 22).
--define(TOP, 64).
+-define(TOP, 80).
 -define(LEFT, 250).
 -define(RIGHT, 90).
 
@@ -25,13 +25,20 @@ svg(#{head := Head, results := Results}) ->
     end.
 
 bars({Part, _, _} = Case, Rounds) ->
-    [{[hansom_bench_report:title(Case), Suffix], Times}
-     || {Metric, Suffix} <- metrics(Part), Times <- times(Metric, Rounds)].
+    [{[hansom_bench_report:title(Case), suffix(Metric)], Metric, Times}
+     || Metric <- metrics(Part), Times <- times(Metric, Rounds)].
 
-metrics(Part) when Part =:= rate; Part =:= shared_rate; Part =:= delayed_rate -> [{rps, ""}, {cpu_us, ", CPU"}];
-metrics(connect) -> [{per_second, ""}];
-metrics(idle) -> [{bytes, ""}];
-metrics(_) -> [{mbps, ""}].
+metrics(Part) when Part =:= rate; Part =:= shared_rate; Part =:= delayed_rate -> [rps, cpu_us];
+metrics(connect) -> [per_second];
+metrics(idle) -> [bytes];
+metrics(_) -> [mbps].
+
+suffix(cpu_us) -> ", CPU";
+suffix(_) -> "".
+
+colour(_, Times) when Times < 1.0 -> "#b07030";
+colour(cpu_us, _) -> "#9dbad6";
+colour(_, _) -> "#3a6ea5".
 
 %% Always "times better", so that a longer bar is the better one for every metric.
 times(Metric, Rounds) ->
@@ -45,26 +52,37 @@ times(Metric, Rounds) ->
     end.
 
 draw(Bars, Clients) ->
-    Longest = lists:max([1.0 | [Times || {_, Times} <- Bars]]),
-    Scale = (?WIDTH - ?LEFT - ?RIGHT) / Longest,
+    Times = [T || {_, _, T} <- Bars],
+    %% From half as good to ten times as good at least, by whole steps beyond.
+    From = math:log10(min(0.5, lists:min(Times))),
+    To = math:ceil(math:log10(max(10.0, lists:max(Times)))),
+    Place = fun(T) -> ?LEFT + (math:log10(T) - From) * (?WIDTH - ?LEFT - ?RIGHT) / (To - From) end,
     Height = ?TOP + length(Bars) * ?ROW + 16,
     [io_lib:format("<svg xmlns=\"http://www.w3.org/2000/svg\" width=\"~b\" height=\"~b\" viewBox=\"0 0 ~b ~b\" "
                    "font-family=\"sans-serif\" font-size=\"12\">~n", [?WIDTH, Height, ?WIDTH, Height]),
      io_lib:format("<rect width=\"~b\" height=\"~b\" fill=\"#ffffff\"/>~n", [?WIDTH, Height]),
      text(16, 26, "font-size=\"16\" fill=\"#222222\"", "Times better than hackney_conn"),
-     text(16, 46, "fill=\"#666666\"", [Clients, "; median of paired rounds; the line is 1.0"]),
-     [bar(Index, Bar, Scale) || {Index, Bar} <- lists:zip(lists:seq(0, length(Bars) - 1), Bars)],
-     io_lib:format("<line x1=\"~.1f\" y1=\"~b\" x2=\"~.1f\" y2=\"~b\" stroke=\"#b03030\" stroke-dasharray=\"4 3\"/>~n",
-                   [?LEFT + Scale, ?TOP - 6, ?LEFT + Scale, Height - 12]),
+     text(16, 46, "fill=\"#666666\"", [Clients, "; median of paired rounds; logarithmic scale"]),
+     [grid(Place(math:pow(10, Step)), Step, Height) || Step <- lists:seq(0, round(To))],
+     [bar(Index, Bar, Place) || {Index, Bar} <- lists:zip(lists:seq(0, length(Bars) - 1), Bars)],
      "</svg>\n"].
 
-bar(Index, {Label, Times}, Scale) ->
+grid(X, Step, Height) ->
+    Colour = case Step of 0 -> "#b03030"; _ -> "#dddddd" end,
+    [io_lib:format("<line x1=\"~.1f\" y1=\"~b\" x2=\"~.1f\" y2=\"~b\" stroke=\"~s\"/>~n",
+                   [X, ?TOP - 6, X, Height - 12, Colour]),
+     text(round(X), ?TOP - 10, "text-anchor=\"middle\" fill=\"#666666\"", integer_to_list(round(math:pow(10, Step))))].
+
+bar(Index, {Label, Metric, Times}, Place) ->
     Y = ?TOP + Index * ?ROW,
+    {Left, Right} = {Place(min(1.0, Times)), Place(max(1.0, Times))},
     [text(?LEFT - 8, Y + 12, "text-anchor=\"end\" fill=\"#222222\"", Label),
-     io_lib:format("<rect x=\"~b\" y=\"~b\" width=\"~.1f\" height=\"~b\" fill=\"#3a6ea5\"/>~n",
-                   [?LEFT, Y, Times * Scale, ?ROW - 6]),
-     %% Not on the line at 1.0.
-     text(?LEFT + round(max(Times, 1.0) * Scale) + 6, Y + 12, "fill=\"#222222\"", io_lib:format("~.1f", [Times]))].
+     io_lib:format("<rect x=\"~.1f\" y=\"~b\" width=\"~.1f\" height=\"~b\" fill=\"~s\"/>~n",
+                   [Left, Y, Right - Left, ?ROW - 6, colour(Metric, Times)]),
+     text(round(Right) + 6, Y + 12, "fill=\"#222222\"", number(Times))].
+
+number(Times) when Times >= 100 -> integer_to_list(round(Times));
+number(Times) -> io_lib:format("~.1f", [Times]).
 
 text(X, Y, Attributes, Text) ->
     io_lib:format("<text x=\"~b\" y=\"~b\" ~s>~ts</text>~n", [X, Y, Attributes, escape(Text)]).
