@@ -163,15 +163,9 @@ low_09_every_way_of_reading(_) ->
          ?assertEqual([<<"ab">>, <<"c">>, done], pieces(Pid)),
          {ok, Pid} = ?CONN:request_async(Pid, <<"GET">>, <<"/">>, [], <<>>, once),
          ?assertMatch([{status, 200, _}, {headers, _}], [payload(Pid), payload(Pid)]),
-         Is(iolist_to_binary(pulled(Pid))),
+         Is(body_of(hansom_case:pulled(Pid, Pid))),
          hansom_case:wait_for(fun() -> not is_process_alive(Pid) end)
      end || Fault <- [none, {pieces, 4096}]].
-
-pulled(Pid) ->
-    case hansom_h2_case:stream_next(Pid, Pid) of
-        done -> [];
-        Piece -> [Piece | pulled(Pid)]
-    end.
 
 %% Clauses: LOW-9, ASY-1
 low_09_pushed(_) ->

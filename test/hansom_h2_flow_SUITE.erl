@@ -9,8 +9,8 @@
 -define(CONN, (hansom_case:conn())).
 -define(MIB, 1048576).
 
--import(hansom_case, [state/1, is_state/2, async/1, result/1, process/0, run_in/2, kill/1, payload/1, payloads/1,
-                      body_of/1, no_message/0, wait_for/1]).
+-import(hansom_case, [state/1, is_state/2, async/1, result/1, process/0, run_in/2, kill/1, payload/1, pulled/2,
+                      no_message/0, wait_for/1]).
 -import(hansom_h2_case, [open/1, open/2, connect/1, get/2, get/3, post/3, with_origin/3, with_script/2,
                          stream_next/2]).
 
@@ -32,25 +32,6 @@ received(Pid) ->
     Bytes.
 
 %% Pulled responses
-
-%% Clauses: H2-10, ASY-2, TRAP-32
-h2_10_one_message_for_a_pull(Config) ->
-    Pid = open(#{stream_window => 65535}, Config),
-    {ok, Pid} = ?CONN:request_async(Pid, <<"GET">>, <<"/bytes/300000">>, [], <<>>, once),
-    {status, 200, <<>>} = payload(Pid),
-    {headers, _} = payload(Pid),
-    %% An exchange later all that may come without a pull would be here.
-    {ok, 200, _, _} = get(Pid, "/hello"),
-    no_message(),
-    Pulled = pull_all(Pid),
-    ?assertEqual(300000, byte_size(body_of(Pulled))),
-    no_message().
-
-pull_all(Pid) ->
-    case stream_next(Pid, Pid) of
-        done -> [done];
-        Payload -> [Payload | pull_all(Pid)]
-    end.
 
 %% The peer sends no more than the window until the first pull.
 %% Clauses: H2-10, ASY-13
@@ -77,7 +58,7 @@ h2_10_early_pulls_count(Config) ->
     First = payload(Pid),
     Rest = case First of
                done -> [];
-               _ -> pull_all(Pid)
+               _ -> pulled(Pid, Pid)
            end,
     ?assertEqual(done, lists:last([First | Rest])).
 

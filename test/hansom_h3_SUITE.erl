@@ -1,4 +1,5 @@
-%% @doc Exchanges over HTTP/3: heads, bodies, uploads, messages, errors, and what a process sees of its connection.
+%% @doc What HTTP/3 has to itself: streams that are read piece by piece, errors, and the connection, which is QUIC's.
+%% What it shares with HTTP/2 is in `hansom_streams_SUITE'.
 -module(hansom_h3_SUITE).
 
 -include_lib("stdlib/include/assert.hrl").
@@ -7,8 +8,8 @@
 
 -define(CONN, (hansom_case:conn())).
 
--import(hansom_case, [start_with/1, state/1, is_state/2, monitor_exit/1, await/1, async/1, result/1, process/0, run_in/2,
-                      kill/1, payload/1, payloads/1, body_of/1, pieces/1, no_message/0, wait_for/1]).
+-import(hansom_case, [start_with/1, state/1, is_state/2, async/1, result/1, process/0, run_in/2, kill/1,
+                      payload/1, payloads/1, body_of/1, pieces/1, no_message/0, wait_for/1]).
 -import(hansom_h3_case, [options/1, options/2, open/1, open/2, connect/1, port/2, with_origin/3, seen/1]).
 -import(hansom_h2_case, [get/2, get/3, post/3]).
 
@@ -22,68 +23,12 @@ init_per_testcase(Case, Config) -> hansom_case:init_case(?MODULE, Case, Config).
 end_per_testcase(_, Config) -> hansom_case:end_case(Config).
 
 deviations() ->
-    [{h3_01_the_head, "the authority lacks the port"},
-     {h3_08_pulled, "`once' pushes"},
-     {h3_07_uploads, "no body after an upload"},
-     {h3_09_resets, "synchronous callers wait for ever"},
+    [{h3_09_resets, "synchronous callers wait for ever"},
      {h3_10_the_server_closes, "not everybody is told"},
      {h3_10_stateless_reset, "not everybody is told"},
-     {h3_11_trailers, "an error, or no end"},
+     {h3_11_trailers_of_a_streamed_response, "an error, or no end"},
      {h3_12_probes, "a probe closes the connection"},
      {h3_12_migration, "a function of hansom"}].
-
-%% Requests and responses
-
-%% Clauses: H3-1, REQ-1
-h3_01_the_head(Config) ->
-    Pid = open(Config),
-    Port = integer_to_binary(port(http3, Config)),
-    {ok, 200, _, Body} = ?CONN:request(Pid, <<"POST">>, <<"/headers?a=b">>,
-                                       [{<<"X-Upper">>, <<"Kept">>}, {<<"Host">>, <<"elsewhere.example">>},
-                                        {x_atom, value}, {"x-list", "text"}, {<<"x-number">>, 7}], <<"body">>),
-    [Line | Fields] = binary:split(Body, <<"\n">>, [global, trim]),
-    ?assertEqual(<<"POST https://localhost:", Port/binary, "/headers?a=b HTTP/3.0">>, Line),
-    ?assertEqual(lists:sort([<<"x-upper: Kept">>, <<"x_atom: value">>, <<"x-list: text">>, <<"x-number: 7">>]),
-                 lists:sort(Fields)),
-    ?assertEqual({error, protocol_error}, ?CONN:request(Pid, <<"GET">>, <<"/">>, [{<<"te">>, <<"gzip">>}], <<>>)),
-    ?assertMatch({ok, 200, _, _}, get(Pid, "/hello")).
-
-%% Clauses: H3-1, API-7, TRAP-24
-h3_01_whole_responses(Config) ->
-    Pid = open(Config),
-    {ok, 200, Headers, Body} = get(Pid, "/bytes/300000"),
-    ?assertEqual(<<"300000">>, proplists:get_value(<<"content-length">>, Headers)),
-    ?assert(Body =:= << <<(I rem 251)>> || I <- lists:seq(0, 299999) >>),
-    ?assertMatch({ok, 200, _, <<>>}, ?CONN:request(Pid, <<"HEAD">>, <<"/bytes/10">>, [], <<>>)),
-    ?assertMatch({ok, 204, _, <<>>}, get(Pid, "/status/204")),
-    ?assertMatch({ok, 304, _, <<>>}, get(Pid, "/cache/304")),
-    ?assertMatch({ok, 404, _, _}, get(Pid, "/nowhere")),
-    ?assertMatch({ok, 200, _, <<"onetwo">>}, post(Pid, "/echo", [<<"one">>, "two"])),
-    ?assertMatch({ok, 200, _, <<"q">>}, ?CONN:request(Pid, <<"QUERY">>, <<"/echo">>, [], <<"q">>)),
-    ?assertMatch([_ | _], ?CONN:response_headers(Pid)),
-    ?assertEqual(connected, state(Pid)).
-
-%% Clauses: H3-1
-h3_01_many_at_once(Config) ->
-    Pid = open(Config),
-    Handles = [async(fun() ->
-                             Size = integer_to_binary(N * 1000),
-                             {ok, 200, _, Body} = get(Pid, ["/bytes/", Size]),
-                             byte_size(Body)
-                     end) || N <- lists:seq(1, 100)],
-    ?assertEqual([{ok, N * 1000} || N <- lists:seq(1, 100)], [result(Handle) || Handle <- Handles]),
-    ?assertEqual(connected, state(Pid)).
-
-%% A slow response delays nobody.
-%% Clauses: H3-1
-h3_01_slow_beside_fast(Config) ->
-    Pid = open(Config),
-    Slow = async(fun() -> get(Pid, "/stall", [{recv_timeout, infinity}]) end),
-    wait_for(fun() -> maps:get(requests, hansom_nif:info(Pid)) =:= 1 end),
-    ?assertMatch({ok, 200, _, _}, get(Pid, "/hello")),
-    ok = ?CONN:close(Pid),
-    ?assertMatch({ok, {error, _}}, result(Slow)),
-    ?assertEqual(closed, state(Pid)).
 
 %% Streams that are read piece by piece
 
@@ -134,79 +79,12 @@ h3_06_bad_arguments(Config) ->
     ok = ?CONN:stop(Pid),
     ?assertEqual({error, closed}, ?CONN:request_streaming(Pid, <<"GET">>, <<"/">>, [], <<>>)).
 
-%% Uploads
-
-%% Clauses: H3-7, H2-13, API-11, API-12, API-13, API-14
-h3_07_uploads(Config) ->
+%% Clauses: H3-11
+h3_11_trailers_of_a_streamed_response(Config) ->
     Pid = open(Config),
-    Upload = fun() ->
-                     ok = ?CONN:send_request_headers(Pid, <<"POST">>, <<"/echo">>, []),
-                     [ok = ?CONN:send_body_chunk(Pid, Chunk) || Chunk <- [<<"one, ">>, ["two", <<", ">>], "three"]],
-                     ok = ?CONN:finish_send_body(Pid),
-                     {ok, 200, _, Pid} = ?CONN:start_response(Pid)
-             end,
-    Upload(),
-    ?assertEqual({ok, <<"one, two, three">>}, ?CONN:body(Pid)),
-    Upload(),
-    ?assertEqual(<<"one, two, three">>, body_of(pieces(Pid))),
-    ?assertEqual({error, no_stream}, ?CONN:stream_body(Pid)),
-    %% The response may come before it is asked for, and before the request has ended.
-    ok = ?CONN:send_request_headers(Pid, <<"POST">>, <<"/hello">>, []),
-    {ok, 200, _, Pid} = ?CONN:start_response(Pid),
-    ?assertEqual({ok, <<"Hello, world!\n">>}, ?CONN:body(Pid)),
-    ?assertEqual(connected, state(Pid)).
-
-%% Clauses: H3-7
-h3_07_producers_and_large_bodies(Config) ->
-    Pid = open(Config),
-    Piece = binary:copy(<<"x">>, 100000),
-    ok = ?CONN:send_request_headers(Pid, <<"POST">>, <<"/upload">>, []),
-    ok = ?CONN:send_body_chunk(Pid, {fun(50) -> eof; (N) -> {ok, Piece, N + 1} end, 0}),
-    ok = ?CONN:finish_send_body(Pid, [{trailers, [{<<"x-sum">>, 5}]}]),
-    {ok, 200, _, Pid} = ?CONN:start_response(Pid),
-    {ok, Body} = ?CONN:body(Pid),
-    ?assertMatch({match, _}, re:run(Body, "bytes: ?5000000\\n")),
-    ?assertMatch({match, _}, re:run(Body, "trailer x-sum: ?5")),
-    ?assertMatch({ok, 200, _, _}, post(Pid, "/upload", binary:copy(<<"y">>, 5000000))).
-
-%% Messages
-
-%% Clauses: H3-8, ASY-1, ASY-7
-h3_08_messages(Config) ->
-    Pid = open(Config),
-    {ok, Pid} = ?CONN:request_async(Pid, <<"GET">>, <<"/bytes/100000">>, [], <<>>, true),
-    [{status, 200, <<>>}, {headers, _} | Rest] = payloads(Pid),
-    ?assertEqual(done, lists:last(Rest)),
-    ?assertEqual(100000, byte_size(body_of(Rest))),
-    ?assertEqual(connected, state(Pid)),
-    {ok, Pid} = ?CONN:request_async(Pid, <<"GET">>, <<"/redirect/1">>, [], <<>>, true, self(), true),
-    ?assertMatch([{status, 302, <<>>}, {headers, _} | _], payloads(Pid)).
-
-%% Clauses: H3-8, H2-10, ASY-2
-h3_08_pulled(Config) ->
-    Pid = open(Config),
-    {ok, Pid} = ?CONN:request_async(Pid, <<"GET">>, <<"/bytes/100000">>, [], <<>>, once),
-    {status, 200, <<>>} = payload(Pid),
-    {headers, _} = payload(Pid),
-    ?assertMatch({ok, 200, _, _}, get(Pid, "/hello")),
-    no_message(),
-    ?assertEqual(100000, pull(Pid, 0)).
-
-pull(Pid, Size) ->
-    case hansom_h2_case:stream_next(Pid, Pid) of
-        done -> Size;
-        Piece -> pull(Pid, Size + byte_size(Piece))
-    end.
-
-%% The death of a receiver ends its transfer and nothing else.
-%% Clauses: H3-8, ASY-10
-h3_08_receivers_do_not_own(Config) ->
-    Pid = open(Config),
-    Receiver = process(),
-    {ok, Pid} = ?CONN:request_async(Pid, <<"GET">>, <<"/stall/head">>, [], <<>>, true, Receiver),
-    ?assertMatch({status, 200, <<>>}, run_in(Receiver, fun() -> payload(Pid) end)),
-    kill(Receiver),
-    ?assertMatch({ok, 200, _, _}, get(Pid, "/hello")).
+    Te = [{<<"te">>, <<"trailers">>}],
+    {ok, 200, _} = ?CONN:request_streaming(Pid, <<"GET">>, <<"/trailers">>, Te, <<>>),
+    ?assertEqual([<<"a body with trailers\n">>, done], pieces(Pid)).
 
 %% Errors
 
@@ -278,16 +156,6 @@ h3_14_our_close(Config) ->
          ok = gen_udp:close(Socket)
      end || End <- [fun(Pid) -> ?CONN:stop(Pid) end, fun(Pid) -> ?CONN:close(Pid) end]].
 
-%% Clauses: H3-11
-h3_11_trailers(Config) ->
-    Pid = open(Config),
-    Te = [{<<"te">>, <<"trailers">>}],
-    ?assertMatch({ok, 200, _, <<"a body with trailers\n">>}, ?CONN:request(Pid, <<"GET">>, <<"/trailers">>, Te, <<>>)),
-    {ok, Ref} = ?CONN:request_async(Pid, <<"GET">>, <<"/trailers">>, Te, <<>>, true),
-    ?assertMatch([{status, 200, <<>>}, {headers, _}, <<"a body with trailers\n">>, done], payloads(Ref)),
-    {ok, 200, _} = ?CONN:request_streaming(Pid, <<"GET">>, <<"/trailers">>, Te, <<>>),
-    ?assertEqual([<<"a body with trailers\n">>, done], pieces(Pid)).
-
 %% The connection
 
 %% Clauses: H3-12, LOW-1, LOW-2, LOW-3, LOW-4, LOW-5
@@ -342,28 +210,6 @@ h3_12_migration(Config) ->
     ok = ?CONN:connect(Plain),
     ?assertEqual({error, not_supported}, ?CONN:migrate(Plain)).
 
-%% Clauses: H3-13, H2-15, RSP-15, API-17, API-37
-h3_13_what_has_no_effect(Config) ->
-    Pid = open(Config),
-    {ok, Pid} = ?CONN:request_async(Pid, <<"GET">>, <<"/stall/head">>, [], <<>>, true),
-    {status, 200, <<>>} = payload(Pid),
-    {headers, _} = payload(Pid),
-    ?assertEqual({error, invalid_state}, ?CONN:stop_async(Pid)),
-    ok = ?CONN:pause_stream(Pid),
-    ok = ?CONN:resume_stream(Pid),
-    Tell = fun(_, _, _) -> error(not_to_be_called) end,
-    ?assertMatch({ok, 200, _, _}, get(Pid, "/interim/103", [{inform_fun, Tell}])),
-    {ok, 200, Headers, Body} = get(Pid, "/gzip", [{auto_decompress, true}]),
-    ?assertEqual(<<"gzip">>, proplists:get_value(<<"content-encoding">>, Headers)),
-    ?assertMatch(<<31, 139, _/binary>>, Body),
-    ?assertEqual({error, invalid_state}, ?CONN:open_h2_stream(Pid, <<"GET">>, <<"/">>, [], self(), #{})).
-
-%% Clauses: ST-9
-st_09_no_idle_timeout(Config) ->
-    Pid = open(#{idle_timeout => 50}, Config),
-    hansom_case:hold(300),
-    ?assertMatch({ok, 200, _, _}, get(Pid, "/hello")).
-
 %% Clauses: H3-13, ST-8
 h3_13_silence_of_the_peer(Config) ->
     {Path, Port} = hansom_udp_path:open(port(http3, Config)),
@@ -416,22 +262,6 @@ rsp_25_alternative_services(Config) ->
               [{"localhost", Port, Headers}] = Cached(),
               ?assertEqual(<<"h3=\":443\"">>, proplists:get_value(<<"alt-svc">>, Headers))
       end).
-
-%% Clauses: POOL-6, POOL-9
-pool_06_not_pooled(Config) ->
-    Pool = process(),
-    Pid = open(#{pool_pid => Pool}, Config),
-    {ok, 200, _, _} = get(Pid, "/hello"),
-    Released = async(fun() -> ?CONN:release_to_pool(Pid) end),
-    %% The pool is told that it is of no use to it.
-    ?assertEqual(true, run_in(Pool, fun() ->
-                                            receive
-                                                {'$gen_call', From, {checkin_sync, Pid, ShouldClose}} ->
-                                                    gen_server:reply(From, ok),
-                                                    ShouldClose
-                                            end
-                                    end)),
-    ?assertEqual({ok, ok}, result(Released)).
 
 %% Clauses: API-29
 api_29_figures(Config) ->

@@ -8,7 +8,7 @@
 
 -define(CONN, (hansom_case:conn())).
 
--import(hansom_case, [state/1, exchange/2, pieces/1, payload/1, payloads/1, body_of/1]).
+-import(hansom_case, [state/1, exchange/2, pieces/1, payload/1, payloads/1, pulled/2, body_of/1]).
 
 all() -> hansom_case:cases(?MODULE).
 
@@ -155,16 +155,9 @@ asy_02_chunks_pulled_are_those_pushed(Config) ->
     {ok, Pulled} = ?CONN:request_async(Pulled, <<"GET">>, Path, [], <<>>, once),
     {status, 200, _} = payload(Pulled),
     {headers, _} = payload(Pulled),
-    Body = pulled(Pulled),
+    Body = body_of(pulled(Pulled, Pulled)),
     ?assertEqual(100000, byte_size(Body)),
     ?assertEqual(Body, body_of(Rest)).
-
-pulled(Pid) ->
-    ok = ?CONN:stream_next(Pid),
-    case payload(Pid) of
-        done -> <<>>;
-        Piece -> <<Piece/binary, (pulled(Pid))/binary>>
-    end.
 
 %% Clauses: ST-8
 st_08_timeout_is_for_each_read(Config) ->

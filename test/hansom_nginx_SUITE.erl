@@ -9,7 +9,7 @@
 -define(CONN, (hansom_case:conn())).
 -define(LARGE, 16777216).
 
--import(hansom_case, [state/1, is_state/2, is_gone/1, exchange/2, pieces/1, payloads/1, body_of/1,
+-import(hansom_case, [state/1, is_state/2, exchange/2, pieces/1, payloads/1, pulled/2, body_of/1,
                       async/1, result/2, monitor_exit/1, await/1]).
 
 all() -> hansom_case:cases(?MODULE).
@@ -125,15 +125,8 @@ asy_02_large_body_pulled(Config) ->
          {ok, Pid} = ?CONN:request_async(Pid, <<"GET">>, <<"/large">>, [], <<>>, once),
          {status, 200, <<"OK">>} = hansom_case:payload(Pid),
          {headers, _} = hansom_case:payload(Pid),
-         ?assert(Large =:= iolist_to_binary(pulled(Pid)))
+         ?assert(Large =:= body_of(pulled(Pid, Pid)))
      end || Pid <- [plain(http, Config), secure(https, Config)]].
-
-pulled(Pid) ->
-    ok = ?CONN:stream_next(Pid),
-    case hansom_case:payload(Pid) of
-        done -> [];
-        Piece when is_binary(Piece) -> [Piece | pulled(Pid)]
-    end.
 
 %% Clauses: RSP-18
 rsp_18_chunked_through_a_proxy(Config) ->

@@ -3,9 +3,10 @@
 %% The suites test `hansom_conn'. Its contract is the interface of `hackney_conn', so
 %% they can be run against another module with that interface: name it in the
 %% environment variable `HANSOM_TEST_CONN' and put it on the code path. A suite lists
-%% in `deviations/0' the cases in which hansom differs from that interface on purpose;
-%% against another module these are skipped. `HANSOM_TEST_DEVIATIONS=1' runs them all
-%% the same.
+%% in `deviations/0' the cases in which hansom differs from that interface on purpose,
+%% or in `deviations/1', given the configuration, if they are not the same in each of its
+%% groups; against another module these are skipped. `HANSOM_TEST_DEVIATIONS=1' runs them
+%% all the same.
 %%
 %% A case fails if it leaves a message in its mailbox, or a connection that cannot be
 %% stopped. All waiting has a deadline of `deadline/0' milliseconds.
@@ -18,7 +19,7 @@
          adopt/1]).
 -export([request/1, request/2, exchange/1, exchange/2, state/1, is_state/2, is_gone/1, monitor_exit/1]).
 -export([other_node/0, await/1, async/1, result/1, result/2, process/0, run_in/2, start_in/2, kill/1]).
--export([payload/1, payloads/1, body_of/1, no_message/0, flush_to/1]).
+-export([payload/1, payloads/1, pulled/2, body_of/1, no_message/0, flush_to/1]).
 -export([wait_for/1, descriptors/0, affordable/1, hold/1]).
 -export([response/1, response/2, chunked/1, pieces/1]).
 
@@ -57,12 +58,8 @@ end_suite(Config) ->
 
 %% @doc Skips what the module under test does not promise.
 init_case(Suite, Case, Config) ->
-    Deviations = case erlang:function_exported(Suite, deviations, 0) of
-                     true -> Suite:deviations();
-                     false -> []
-                 end,
     Forced = os:getenv("HANSOM_TEST_DEVIATIONS") =/= false,
-    case lists:keyfind(Case, 1, Deviations) of
+    case lists:keyfind(Case, 1, deviations(Suite, Config)) of
         {Case, Reason} when not Forced ->
             case is_hansom() of
                 true -> begin_case(Config);
@@ -70,6 +67,13 @@ init_case(Suite, Case, Config) ->
             end;
         _ ->
             begin_case(Config)
+    end.
+
+deviations(Suite, Config) ->
+    case [erlang:function_exported(Suite, deviations, Arity) || Arity <- [0, 1]] of
+        [true, _] -> Suite:deviations();
+        [_, true] -> Suite:deviations(Config);
+        _ -> []
     end.
 
 begin_case(Config) ->
@@ -329,6 +333,14 @@ payloads(Ref) ->
         {redirect, _, _} = Redirect -> [Redirect];
         {see_other, _, _} = SeeOther -> [SeeOther];
         Payload -> [Payload | payloads(Ref)]
+    end.
+
+%% @doc The pieces of a body in mode `once', each pulled, up to and including `done'.
+pulled(Pid, Ref) ->
+    ok = (conn()):stream_next(Pid),
+    case payload(Ref) of
+        done -> [done];
+        Piece when is_binary(Piece) -> [Piece | pulled(Pid, Ref)]
     end.
 
 %% @doc The body bytes among the payloads.

@@ -104,11 +104,11 @@ deviation({h2_state, Name}, _) when Name =:= headers; Name =:= headers_options -
 deviation({h2_upload, state}, _) -> h2_14_uploads_side_by_side;
 deviation({h2_state, open_h2_stream}, _) -> api_37_both_directions;
 %% HTTP/3
-deviation({h3_header, _}, _) -> h3_01_the_head;
+deviation({h3_header, _}, _) -> h2_01_the_head;
 deviation({h3_async, Name}, _) when Name =:= reset; Name =:= reset_later -> h3_09_resets;
-deviation({h3_upload, Name}, _) when Name =:= echo; Name =:= functions -> h3_07_uploads;
+deviation({h3_upload, Name}, _) when Name =:= echo; Name =:= functions -> h2_13_upload;
 deviation({h3_state, Name}, _) when Name =:= verify_socket; Name =:= is_ready; Name =:= is_ready_timeout;
                                     Name =:= checkin_info ->
     h3_12_probes;
-deviation({h3_life, idle}, _) -> st_09_no_idle_timeout;
+deviation({h3_life, idle}, _) -> st_09_no_idle_end;
 deviation(_, _) -> none.

@@ -17,7 +17,7 @@
 %% Of what moves megabytes on a machine that others use too.
 -define(PATIENCE, 60000).
 
--import(hansom_case, [state/1, async/1, result/2, process/0, run_in/2, start_in/2, kill/1, payload/1, payloads/1,
+-import(hansom_case, [state/1, async/1, result/2, process/0, run_in/2, start_in/2, payload/1, payloads/1,
                       body_of/1, wait_for/1]).
 
 -type site() :: #{open := fun((Options :: map()) -> pid()), prefix := binary(),
@@ -100,14 +100,7 @@ pulled(Site) ->
     {ok, Ref} = ?CONN:request_async(Pid, <<"GET">>, large(Site), [], <<>>, once),
     {status, 200, _} = payload(Ref),
     {headers, _} = payload(Ref),
-    ?assert(is_pattern(size_of(Site), iolist_to_binary(pull(Pid, Ref)))).
-
-pull(Pid, Ref) ->
-    ok = ?CONN:stream_next(Pid),
-    case payload(Ref) of
-        done -> [];
-        Piece when is_binary(Piece) -> [Piece | pull(Pid, Ref)]
-    end.
+    ?assert(is_pattern(size_of(Site), body_of(hansom_case:pulled(Pid, Ref)))).
 
 %% @doc Readers that stop after a first piece hold no more than their windows, and nobody else up.
 slow_readers(Site) ->
@@ -131,7 +124,7 @@ slow_readers(Site) ->
     ?assert(Held =< 6 * 65535, Held),
     %% One of them goes on to its end, the others end in the middle.
     Test = self(),
-    start_in(hd(Readers), fun() -> Test ! {pulled, iolist_to_binary([First | pull(Pid, Ref)])} end),
+    start_in(hd(Readers), fun() -> Test ! {pulled, body_of([First | hansom_case:pulled(Pid, Ref)])} end),
     receive {pulled, Whole} -> ?assert(is_pattern(size_of(Site), Whole))
     after ?PATIENCE -> error(no_result)
     end,
@@ -239,7 +232,7 @@ drained(Site, Path, Retire) ->
     {Pid, Ref, First} = half_read(Site, #{drain_on_goaway => true}, Path),
     ok = Retire(),
     hansom_case:is_state(Pid, closed),
-    ?assert(is_pattern(size_of(Site), iolist_to_binary([First | pull(Pid, Ref)]))),
+    ?assert(is_pattern(size_of(Site), body_of([First | hansom_case:pulled(Pid, Ref)]))),
     ?assertEqual({error, invalid_state}, get(Pid, Path)),
     ok = ?CONN:connect(Pid),
     ?assertMatch({ok, 200, _, _}, get(Pid, Path)).
