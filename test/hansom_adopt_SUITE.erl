@@ -179,7 +179,7 @@ low_08_leaves_nothing(_) ->
 low_08_tunnel_through_a_proxy(Config) ->
     {ok, Listen} = gen_tcp:listen(0, [binary, {active, false}, {ip, {127, 0, 0, 1}}]),
     {ok, Port} = inet:port(Listen),
-    #{ports := #{http := Http}} = proplists:get_value(origin, Config),
+    Http = hansom_server_case:port(http, Config),
     Proxy = hansom_case:process(),
     ok = gen_tcp:controlling_process(Listen, Proxy),
     ok = hansom_case:start_in(Proxy, fun() -> tunnel(Listen) end),

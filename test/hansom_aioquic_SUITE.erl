@@ -14,15 +14,8 @@ all() -> hansom_case:cases(?MODULE).
 
 suite() -> [{timetrap, {seconds, 120}}].
 
-init_per_suite(Config) ->
-    case hansom_servers:find(python) of
-        missing -> hansom_servers:missing(python);
-        {ok, _} -> [{server, hansom_servers:aioquic()} | hansom_case:init_suite(Config)]
-    end.
-
-end_per_suite(Config) ->
-    ok = hansom_servers:stop(proplists:get_value(server, Config)),
-    hansom_case:end_suite(Config).
+init_per_suite(Config) -> hansom_server_case:init_suite(python, fun hansom_servers:aioquic/0, Config).
+end_per_suite(Config) -> hansom_server_case:end_suite(Config).
 
 init_per_testcase(Case, Config) -> hansom_case:init_case(?MODULE, Case, Config).
 end_per_testcase(_, Config) -> hansom_case:end_case(Config).
@@ -33,21 +26,10 @@ deviations() ->
 
 %% Python takes its time.
 site(Config) ->
-    #{ports := #{http3 := Port}, cacerts := Roots} = proplists:get_value(server, Config),
-    #{prefix => <<>>, large => 2097152,
-      open => fun(More) ->
-                      Options = #{host => "127.0.0.1", port => Port, transport => hackney_ssl, recv_timeout => 10000,
-                                  connect_options => [{protocols, [http3]}],
-                                  ssl_options => [{cacerts, Roots}, {server_name_indication, "localhost"}]},
-                      Pid = hansom_case:start_with(maps:merge(Options, More)),
-                      ok = ?CONN:connect(Pid),
-                      http3 = ?CONN:get_protocol(Pid),
-                      Pid
-              end}.
+    Options = hansom_server_case:options(http3, http3, hansom_server_case:server(Config)),
+    (hansom_interop:site(http3, Options#{recv_timeout => 10000}))#{large => 2097152}.
 
-open(Config) ->
-    #{open := Open} = site(Config),
-    Open(#{}).
+open(Config) -> hansom_interop:open(site(Config)).
 
 post(Pid, Path, Body) -> ?CONN:request(Pid, <<"POST">>, Path, [], Body).
 

@@ -208,7 +208,7 @@ low_09_reads_only_what_is_wanted(_) ->
 
 %% Clauses: LOW-9, H2-3
 low_09_http2(Config) ->
-    Pid = hansom_case:start_with(#{host => "127.0.0.1", port => hansom_h2_case:port(http, Config), h2c => true,
+    Pid = hansom_case:start_with(#{host => "127.0.0.1", port => hansom_server_case:port(http, Config), h2c => true,
                                    transport => hansom_faulty}),
     ok = ?CONN:connect(Pid),
     ?assertEqual(http2, ?CONN:get_protocol(Pid)),
@@ -226,7 +226,7 @@ low_09_http2(Config) ->
 low_10_upgrade_over_a_module(Config) ->
     #{ssl_options := Trust} = hansom_h2_case:options(Config),
     Start = fun() ->
-                    Pid = hansom_case:start_with(#{host => "localhost", port => hansom_h2_case:port(https, Config),
+                    Pid = hansom_case:start_with(#{host => "localhost", port => hansom_server_case:port(https, Config),
                                                    transport => hansom_faulty}),
                     ok = ?CONN:connect(Pid),
                     Pid

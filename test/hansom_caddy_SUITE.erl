@@ -10,25 +10,17 @@
 -define(LARGE, 16777216).
 
 -import(hansom_case, [exchange/2, state/1]).
--import(hansom_interop, [get/2]).
+-import(hansom_interop, [open/1, get/2]).
+-import(hansom_server_case, [server/1, port/2, publish/2, options/3]).
 
 all() -> hansom_case:cases(?MODULE).
 
 suite() -> [{timetrap, {seconds, 120}}].
 
 init_per_suite(Config) ->
-    case hansom_servers:find(caddy) of
-        missing ->
-            hansom_servers:missing(caddy);
-        {ok, _} ->
-            #{dir := Dir} = Server = hansom_caddy:start(),
-            [ok = file:write_file(filename:join([Dir, "www", Name]), Content) || {Name, Content} <- files()],
-            [{server, Server} | hansom_case:init_suite(Config)]
-    end.
+    hansom_server_case:init_suite(caddy, fun() -> publish(files(), hansom_caddy:start()) end, Config).
 
-end_per_suite(Config) ->
-    ok = hansom_caddy:stop(proplists:get_value(server, Config)),
-    hansom_case:end_suite(Config).
+end_per_suite(Config) -> hansom_server_case:end_suite(Config).
 
 init_per_testcase(Case, Config) -> hansom_case:init_case(?MODULE, Case, Config).
 end_per_testcase(_, Config) -> hansom_case:end_case(Config).
@@ -42,18 +34,14 @@ deviations() ->
 files() ->
     [{"empty", <<>>}, {"hello.txt", <<"hello, world">>}, {"large", hansom_interop:bytes(?LARGE)}].
 
-%% What its clients need to begin with HTTP/2.
-site(Config) ->
-    #{ports := #{https := Port}, cacerts := Roots} = proplists:get_value(server, Config),
-    site(http2, #{host => "localhost", port => Port, transport => hackney_ssl, ssl_options => [{cacerts, Roots}]}).
+%% The same port, TCP's and UDP's, for each protocol.
+site(Config) -> site(http2, Config).
 
-site(Protocol, Options) ->
-    #{prefix => <<"/origin">>,
-      open => fun(More) -> hansom_case:connect_over(Protocol, maps:merge(Options, More)) end}.
+site(Protocol, Config) -> site_by(Protocol, options(Protocol, https, server(Config))).
 
-open(#{open := Open}) -> Open(#{}).
+site_by(Protocol, Options) -> (hansom_interop:site(Protocol, Options))#{prefix := <<"/origin">>}.
 
-reload(Config) -> hansom_caddy:reload(proplists:get_value(server, Config)).
+reload(Config) -> hansom_caddy:reload(server(Config)).
 
 %% Clauses: H2-3
 h2_03_files(Config) ->
@@ -116,21 +104,15 @@ h2_14_uploads_side_by_side(Config) -> hansom_interop:uploads_side_by_side(site(C
 
 %% Clauses: NEG-2
 neg_02_without_tls(Config) ->
-    #{ports := #{http := Port}} = proplists:get_value(server, Config),
-    Site = site(http2, #{host => "127.0.0.1", port => Port, h2c => true}),
+    Site = site_by(http2, #{host => "127.0.0.1", port => port(http, Config), h2c => true}),
     hansom_interop:sizes(Site),
     hansom_interop:many_users(Site),
     hansom_interop:uploads(Site).
 
 %% HTTP/3
 
-%% On the same port. The proxy of Caddy 2.6 passes on no content of an HTTP/3 request that does not say its length.
-http3_site(Config) ->
-    #{ports := #{https := Port}, cacerts := Roots} = proplists:get_value(server, Config),
-    Site = site(http3, #{host => "127.0.0.1", port => Port, transport => hackney_ssl,
-                         connect_options => [{protocols, [http3]}],
-                         ssl_options => [{cacerts, Roots}, {server_name_indication, "localhost"}]}),
-    Site#{lengths => true}.
+%% The proxy of Caddy 2.6 passes on no content of an HTTP/3 request that does not say its length.
+http3_site(Config) -> (site(http3, Config))#{lengths => true}.
 
 %% Clauses: H3-1
 h3_01_files(Config) ->
@@ -164,9 +146,7 @@ h3_09_given_up(Config) -> hansom_interop:given_up(http3_site(Config)).
 
 %% Clauses: NEG-1, RSP-20, RSP-27
 neg_01_the_older_protocol(Config) ->
-    #{ports := #{https := Port}, cacerts := Roots} = proplists:get_value(server, Config),
-    Pid = open(site(http1, #{host => "localhost", port => Port, transport => hackney_ssl,
-                             connect_options => [{protocols, [http1]}], ssl_options => [{cacerts, Roots}]})),
+    Pid = open(site(http1, Config)),
     Large = hansom_interop:bytes(?LARGE),
     [begin
          ?assertEqual({200, <<"hello, world">>}, exchange(Pid, <<"/hello.txt">>)),

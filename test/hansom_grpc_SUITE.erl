@@ -19,15 +19,12 @@ groups() -> [{Transport, [], hansom_case:cases(?MODULE)} || Transport <- [tls, p
 suite() -> [{timetrap, {seconds, 120}}].
 
 init_per_suite(Config) ->
-    case {hansom_case:is_hansom(), hansom_servers:find(python)} of
-        {false, _} -> {skip, "the functions on a stream are those of hansom_h2_stream"};
-        {true, missing} -> hansom_servers:missing(python);
-        {true, {ok, _}} -> [{server, hansom_servers:grpc()} | hansom_case:init_suite(Config)]
+    case hansom_case:is_hansom() of
+        false -> {skip, "the functions on a stream are those of hansom_h2_stream"};
+        true -> hansom_server_case:init_suite(python, fun hansom_servers:grpc/0, Config)
     end.
 
-end_per_suite(Config) ->
-    ok = hansom_servers:stop(proplists:get_value(server, Config)),
-    hansom_case:end_suite(Config).
+end_per_suite(Config) -> hansom_server_case:end_suite(Config).
 
 init_per_group(Transport, Config) -> [{transport, Transport} | Config].
 end_per_group(_, Config) -> Config.
@@ -36,16 +33,11 @@ init_per_testcase(Case, Config) -> hansom_case:init_case(?MODULE, Case, Config).
 end_per_testcase(_, Config) -> hansom_case:end_case(Config).
 
 open(Config) ->
-    #{ports := Ports, cacerts := Roots} = proplists:get_value(server, Config),
-    Transport = proplists:get_value(transport, Config),
-    Options = case Transport of
-                  tls -> #{transport => hackney_ssl, ssl_options => [{cacerts, Roots}]};
-                  plain -> #{h2c => true}
+    Options = case proplists:get_value(transport, Config) of
+                  tls -> hansom_server_case:options(http2, tls, hansom_server_case:server(Config));
+                  plain -> #{host => "127.0.0.1", port => hansom_server_case:port(plain, Config), h2c => true}
               end,
-    Pid = hansom_case:start_with(Options#{host => "localhost", port => maps:get(Transport, Ports)}),
-    ok = ?CONN:connect(Pid),
-    http2 = ?CONN:get_protocol(Pid),
-    Pid.
+    hansom_case:connect_over(http2, Options).
 
 field(Name, Fields) -> proplists:get_value(Name, Fields).
 

@@ -10,8 +10,8 @@
 
 -import(hansom_case, [start_with/1, monitor_exit/1, await/1, async/1, result/1, process/0, kill/1, payloads/1,
                       body_of/1]).
--import(hansom_h2_case, [options/1, options/2, open/1, open/2, connect/1, get/2, get/3, port/2, with_origin/3,
-                         with_script/2]).
+-import(hansom_h2_case, [options/1, options/2, open/1, open/2, connect/1, get/2, get/3, with_origin/3, with_script/2]).
+-import(hansom_server_case, [port/2]).
 
 all() -> hansom_case:cases(?MODULE).
 

@@ -10,7 +10,8 @@
 
 -import(hansom_case, [start_with/1, state/1, is_state/2, async/1, result/1, process/0, run_in/2, kill/1,
                       payload/1, payloads/1, body_of/1, pieces/1, no_message/0, wait_for/1]).
--import(hansom_h3_case, [options/1, options/2, open/1, open/2, connect/1, port/2, with_origin/3, seen/1]).
+-import(hansom_h3_case, [options/1, options/2, open/1, open/2, connect/1, with_origin/3, seen/1]).
+-import(hansom_server_case, [port/2]).
 -import(hansom_h2_case, [get/2, get/3, post/3]).
 
 all() -> hansom_case:cases(?MODULE).
@@ -167,7 +168,7 @@ h3_12_the_socket(Config) ->
     #{peer := Peer} = seen(Pid),
     ?assertEqual(<<"127.0.0.1:", (integer_to_binary(LocalPort))/binary>>, Peer),
     {ok, Der} = ?CONN:peercert(Pid),
-    {ok, Pem} = file:read_file(hansom_h3_case:file("server", Config)),
+    {ok, Pem} = file:read_file(hansom_server_case:file("server", Config)),
     ?assertMatch([{'Certificate', Der, not_encrypted} | _], public_key:pem_decode(Pem)),
     ?assertEqual({error, not_supported}, ?CONN:setopts(Pid, [{nodelay, true}])),
     ?assertEqual({error, not_connected}, ?CONN:send(Pid, <<"x">>)),

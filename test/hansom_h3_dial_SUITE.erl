@@ -11,9 +11,10 @@
 -define(AT_ONCE, 1500).
 
 -import(hansom_case, [start_with/1, async/1, result/1, wait_for/1]).
--import(hansom_h3_case, [options/1, options/2, open/1, open/2, connect/1, trying/2, port/2, mute/1, tcp_only/2,
+-import(hansom_h3_case, [options/1, options/2, open/1, open/2, connect/1, trying/2, mute/1, tcp_only/2,
                          with_origin/3, with_both/3, seen/1]).
 -import(hansom_h2_case, [get/2]).
+-import(hansom_server_case, [port/2]).
 
 all() -> hansom_case:cases(?MODULE).
 

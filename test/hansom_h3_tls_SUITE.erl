@@ -7,9 +7,10 @@
 
 -define(CONN, (hansom_case:conn())).
 
--import(hansom_h3_case, [options/1, options/2, connect/1, port/2, roots/1, file/2, with_origin/3,
+-import(hansom_h3_case, [options/1, options/2, connect/1, with_origin/3,
                          with_both/3, seen/1]).
 -import(hansom_h2_case, [get/2]).
+-import(hansom_server_case, [port/2, roots/1, file/2]).
 
 all() -> hansom_case:cases(?MODULE).
 
@@ -97,7 +98,7 @@ h3_04_names(Config) ->
 
 %% Clauses: H3-3
 h3_03_client_certificates(Config) ->
-    #{client := Client} = proplists:get_value(origin, Config),
+    #{client := Client} = hansom_server_case:server(Config),
     Trust = [{cacerts, roots(Config)}],
     with_origin(["--client-ca", file("ca", Config), "required"], Config,
                 fun(Port) ->

@@ -9,21 +9,15 @@
 -define(CONN, (hansom_case:conn())).
 
 -import(hansom_case, [is_state/2, state/1]).
--import(hansom_interop, [get/2]).
+-import(hansom_interop, [open/1, get/2]).
+-import(hansom_server_case, [server/1, port/2, options/3]).
 
 all() -> hansom_case:cases(?MODULE).
 
 suite() -> [{timetrap, {seconds, 120}}].
 
-init_per_suite(Config) ->
-    case hansom_servers:find(haproxy) of
-        missing -> hansom_servers:missing(haproxy);
-        {ok, _} -> [{server, hansom_haproxy:start()} | hansom_case:init_suite(Config)]
-    end.
-
-end_per_suite(Config) ->
-    ok = hansom_haproxy:stop(proplists:get_value(server, Config)),
-    hansom_case:end_suite(Config).
+init_per_suite(Config) -> hansom_server_case:init_suite(haproxy, fun hansom_haproxy:start/0, Config).
+end_per_suite(Config) -> hansom_server_case:end_suite(Config).
 
 init_per_testcase(Case, Config) -> hansom_case:init_case(?MODULE, Case, Config).
 end_per_testcase(_, Config) -> hansom_case:end_case(Config).
@@ -37,20 +31,9 @@ deviations() ->
 
 site(Config) -> site(https, Config).
 
-site(Name, Config) ->
-    #{ports := #{Name := Port}, cacerts := Roots} = proplists:get_value(server, Config),
-    Options = case Name of
-                  h2c -> #{h2c => true};
-                  _ -> #{transport => hackney_ssl, ssl_options => [{cacerts, Roots}]}
-              end,
-    #{prefix => <<>>,
-      open => fun(More) ->
-                      hansom_case:connect_over(http2, maps:merge(Options#{host => "localhost", port => Port}, More))
-              end}.
+site(Name, Config) -> hansom_interop:site(http2, options(http2, Name, server(Config))).
 
-open(#{open := Open}) -> Open(#{}).
-
-reload(Config) -> hansom_haproxy:reload(proplists:get_value(server, Config)).
+reload(Config) -> hansom_haproxy:reload(server(Config)).
 
 %% Clauses: H2-3
 h2_03_long_lived(Config) -> hansom_interop:long_lived(site(Config)).
@@ -115,7 +98,7 @@ h2_14_uploads_side_by_side(Config) -> hansom_interop:uploads_side_by_side(site(C
 
 %% Clauses: NEG-2
 neg_02_without_tls(Config) ->
-    Site = site(h2c, Config),
+    Site = hansom_interop:site(http2, #{host => "127.0.0.1", port => port(h2c, Config), h2c => true}),
     hansom_interop:sizes(Site),
     hansom_interop:many_users(Site),
     hansom_interop:uploads(Site).

@@ -14,15 +14,8 @@ all() -> hansom_case:cases(?MODULE).
 
 suite() -> [{timetrap, {seconds, 120}}].
 
-init_per_suite(Config) ->
-    case hansom_servers:find(python) of
-        missing -> hansom_servers:missing(python);
-        {ok, _} -> [{server, hansom_servers:httpbin()} | hansom_case:init_suite(Config)]
-    end.
-
-end_per_suite(Config) ->
-    ok = hansom_servers:stop(proplists:get_value(server, Config)),
-    hansom_case:end_suite(Config).
+init_per_suite(Config) -> hansom_server_case:init_suite(python, fun hansom_servers:httpbin/0, Config).
+end_per_suite(Config) -> hansom_server_case:end_suite(Config).
 
 init_per_testcase(Case, Config) -> hansom_case:init_case(?MODULE, Case, Config).
 end_per_testcase(_, Config) -> hansom_case:end_case(Config).
@@ -33,8 +26,7 @@ deviations() ->
 open(Config) -> open(#{}, Config).
 
 open(More, Config) ->
-    #{ports := #{http := Port}} = proplists:get_value(server, Config),
-    Pid = hansom_case:start_with(More#{host => "127.0.0.1", port => Port}),
+    Pid = hansom_case:start_with(More#{host => "127.0.0.1", port => hansom_server_case:port(http, Config)}),
     ok = ?CONN:connect(Pid),
     Pid.
 

@@ -14,30 +14,20 @@ all() -> hansom_case:cases(?MODULE).
 
 suite() -> [{timetrap, {seconds, 120}}].
 
-init_per_suite(Config) ->
-    case hansom_servers:find(nghttpd) of
-        missing ->
-            hansom_servers:missing(nghttpd);
-        {ok, _} ->
-            #{dir := Dir} = Server = hansom_servers:nghttpd(["--echo-upload", "--trailer", "x-after: it", "-m", "10"]),
-            [ok = file:write_file(filename:join([Dir, "www", Name]), Content)
-             || {Name, Content} <- [{"hello.txt", <<"hello, world">>}, {"large", large()}]],
-            [{server, Server} | hansom_case:init_suite(Config)]
-    end.
-
-end_per_suite(Config) ->
-    ok = hansom_servers:stop(proplists:get_value(server, Config)),
-    hansom_case:end_suite(Config).
+init_per_suite(Config) -> hansom_server_case:init_suite(nghttpd, fun serve/0, Config).
+end_per_suite(Config) -> hansom_server_case:end_suite(Config).
 
 init_per_testcase(Case, Config) -> hansom_case:init_case(?MODULE, Case, Config).
 end_per_testcase(_, Config) -> hansom_case:end_case(Config).
 
+serve() ->
+    hansom_server_case:publish([{"hello.txt", <<"hello, world">>}, {"large", large()}],
+                               hansom_servers:nghttpd(["--echo-upload", "--trailer", "x-after: it", "-m", "10"])).
+
 large() -> << <<N:32>> || N <- lists:seq(1, 2097152) >>.
 
 open(Config) ->
-    #{ports := #{https := Port}, cacerts := Roots} = proplists:get_value(server, Config),
-    hansom_case:connect_over(http2, #{host => "localhost", port => Port, transport => hackney_ssl,
-                                      ssl_options => [{cacerts, Roots}]}).
+    hansom_case:connect_over(http2, hansom_server_case:options(http2, https, hansom_server_case:server(Config))).
 
 get(Pid, Path) -> ?CONN:request(Pid, <<"GET">>, Path, [], <<>>).
 

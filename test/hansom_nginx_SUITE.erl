@@ -11,24 +11,16 @@
 
 -import(hansom_case, [state/1, is_state/2, exchange/2, pieces/1, payloads/1, pulled/2, body_of/1,
                       async/1, result/2, monitor_exit/1, await/1]).
+-import(hansom_server_case, [server/1, port/2, roots/1, publish/2]).
 
 all() -> hansom_case:cases(?MODULE).
 
 suite() -> [{timetrap, {seconds, 120}}].
 
 init_per_suite(Config) ->
-    case hansom_servers:find(nginx) of
-        missing ->
-            hansom_servers:missing(nginx);
-        {ok, _} ->
-            #{dir := Dir} = Server = hansom_servers:nginx(),
-            [ok = file:write_file(filename:join([Dir, "www", Name]), Content) || {Name, Content} <- files()],
-            [{server, Server} | hansom_case:init_suite(Config)]
-    end.
+    hansom_server_case:init_suite(nginx, fun() -> publish(files(), hansom_servers:nginx()) end, Config).
 
-end_per_suite(Config) ->
-    ok = hansom_servers:stop(server(Config)),
-    hansom_case:end_suite(Config).
+end_per_suite(Config) -> hansom_server_case:end_suite(Config).
 
 init_per_testcase(Case, Config) -> hansom_case:init_case(?MODULE, Case, Config).
 end_per_testcase(_, Config) -> hansom_case:end_case(Config).
@@ -40,12 +32,6 @@ files() ->
 %% Each word tells its place, so that a lost, doubled or misplaced piece shows.
 %% Not for assertEqual, which would print it.
 large() -> << <<N:32>> || N <- lists:seq(1, ?LARGE div 4) >>.
-
-server(Config) -> proplists:get_value(server, Config).
-
-port(Name, Config) ->
-    #{ports := #{Name := Port}} = server(Config),
-    Port.
 
 plain(Name, Config) ->
     open(#{host => "127.0.0.1", port => port(Name, Config)}).
@@ -60,8 +46,7 @@ secure_options(Name, More, Config) ->
       connect_options => [{protocols, [http1]}], ssl_options => More ++ trust(Config)}.
 
 trust(Config) ->
-    #{cacerts := Roots} = server(Config),
-    [{cacerts, Roots}, {server_name_indication, "localhost"}].
+    [{cacerts, roots(Config)}, {server_name_indication, "localhost"}].
 
 open(Options) ->
     Pid = hansom_case:start_with(Options),

@@ -26,9 +26,7 @@ init_per_suite(Config) ->
     end.
 
 serve(Options) ->
-    #{dir := Dir} = Server = hansom_servers:ngtcp2(["--send-trailers", "--max-dyn-length=64M" | Options]),
-    [ok = file:write_file(filename:join([Dir, "www", Name]), Content) || {Name, Content} <- files()],
-    Server.
+    hansom_server_case:publish(files(), hansom_servers:ngtcp2(["--send-trailers", "--max-dyn-length=64M" | Options])).
 
 end_per_suite(Config) ->
     [ok = hansom_servers:stop(proplists:get_value(Name, Config)) || Name <- [plain, hard]],
@@ -47,13 +45,7 @@ files() ->
 open(Config) -> open(plain, Config).
 
 open(Name, Config) ->
-    #{ports := #{http3 := Port}, cacerts := Roots} = proplists:get_value(Name, Config),
-    Pid = hansom_case:start_with(#{host => "127.0.0.1", port => Port, transport => hackney_ssl,
-                                   connect_options => [{protocols, [http3]}],
-                                   ssl_options => [{cacerts, Roots}, {server_name_indication, "localhost"}]}),
-    ok = ?CONN:connect(Pid),
-    http3 = ?CONN:get_protocol(Pid),
-    Pid.
+    hansom_case:connect_over(http3, hansom_server_case:options(http3, http3, proplists:get_value(Name, Config))).
 
 fetch(Pid) ->
     [begin

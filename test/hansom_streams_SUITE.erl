@@ -64,7 +64,7 @@ h2_01_the_head(Config) ->
                             http2 -> {https, <<"HTTP/2.0">>};
                             http3 -> {http3, <<"HTTP/3.0">>}
                         end,
-    Port = integer_to_binary(hansom_h2_case:port(PortOf, Config)),
+    Port = integer_to_binary(hansom_server_case:port(PortOf, Config)),
     {ok, 200, _, Body} = ?CONN:request(Pid, <<"POST">>, <<"/headers?a=b">>,
                                        [{<<"X-Upper">>, <<"Kept">>}, {<<"Host">>, <<"elsewhere.example">>},
                                         {x_atom, value}, {"x-list", "text"}, {<<"x-number">>, 7}], <<"body">>),

@@ -11,8 +11,9 @@
 -define(SHORT, 200).
 
 -import(hansom_case, [serve/1]).
--import(hansom_tls_case, [port/1, file/2, der/2, key/2, roots/1, trust/1, with_origin/3, server/1, server/2,
+-import(hansom_tls_case, [port/1, der/2, key/2, trust/1, with_origin/3, server/1, server/2,
                           start/2, open/2, connect/2, dial/1, alert/2, text/2, seen/1, seen/2]).
+-import(hansom_server_case, [roots/1, file/2]).
 
 all() -> hansom_case:cases(?MODULE).
 suite() -> [{timetrap, {seconds, 60}}].
@@ -305,8 +306,8 @@ tls_12_not_tls(Config) ->
 
 %% Clauses: TLS-12
 tls_12_plain_port_of_a_real_server(Config) ->
-    #{ports := #{http := Port}} = proplists:get_value(origin, Config),
-    ?assertMatch({error, {tls_alert, {unexpected_message, _}}}, connect(Port, trust(Config))).
+    Plain = hansom_server_case:port(http, Config),
+    ?assertMatch({error, {tls_alert, {unexpected_message, _}}}, connect(Plain, trust(Config))).
 
 %% Clauses: TLS-12
 tls_12_end_in_the_handshake(Config) ->

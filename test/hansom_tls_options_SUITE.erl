@@ -10,8 +10,9 @@
 -define(X25519MLKEM768, 16#11EC).
 
 -import(hansom_case, [serve/1, exchange/1]).
--import(hansom_tls_case, [port/1, file/2, der/2, key/2, trust/1, with_origin/3, server/1, open/2, connect/2,
+-import(hansom_tls_case, [port/1, der/2, key/2, trust/1, with_origin/3, server/1, open/2, connect/2,
                           dial/1, seen/1, seen/2]).
+-import(hansom_server_case, [file/2]).
 
 all() -> hansom_case:cases(?MODULE).
 suite() -> [{timetrap, {seconds, 60}}].

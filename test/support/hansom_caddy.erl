@@ -1,7 +1,7 @@
 %% @doc Caddy, as a file server and as a reverse proxy before the bundled origin.
 -module(hansom_caddy).
 
--export([start/0, reload/1, stop/1]).
+-export([start/0, reload/1]).
 
 %% @doc Starts both. Caddy's ports: `https' (HTTP/1.1, HTTP/2 and, on the same port of UDP, HTTP/3) and `http' (HTTP/1.1
 %% and HTTP/2 without TLS). It serves the folder `www' of `dir', and the origin below `/origin/'.
@@ -38,11 +38,6 @@ reloaded(Port, Output) ->
         {Port, {exit_status, Status}} -> error({caddy, Status, lists:flatten(Output)})
     after 15000 -> error(no_reload)
     end.
-
--spec stop(hansom_servers:server()) -> ok.
-stop(#{upstream := Upstream} = Server) ->
-    ok = hansom_servers:stop(Server),
-    hansom_servers:stop(Upstream).
 
 config_file(Dir) -> filename:join(Dir, "Caddyfile").
 

@@ -1,31 +1,19 @@
 %% @doc What the HTTP/2 suites share: the bundled origin, scripted peers, and connections to both.
 -module(hansom_h2_case).
 
--export([init_suite/1, end_suite/1, port/2, with_origin/3, with_script/2]).
+-export([init_suite/1, end_suite/1, with_origin/3, with_script/2]).
 -export([options/1, options/2, open/1, open/2, connect/1, get/2, get/3, post/3, stream_next/2]).
 
 -define(CONN, (hansom_case:conn())).
 
-init_suite(Config) ->
-    case hansom_servers:find(origin) of
-        missing -> hansom_servers:missing(origin);
-        {ok, _} -> [{origin, hansom_servers:origin()} | hansom_case:init_suite(Config)]
-    end.
+-import(hansom_server_case, [server/1, port/2, roots/1]).
 
-end_suite(Config) ->
-    ok = hansom_servers:stop(origin(Config)),
-    hansom_case:end_suite(Config).
-
-origin(Config) -> proplists:get_value(origin, Config).
-
-%% @doc A port of the suite's origin: `http' or `https'.
-port(Name, Config) ->
-    #{ports := #{Name := Port}} = origin(Config),
-    Port.
+init_suite(Config) -> hansom_server_case:init_suite(origin, fun hansom_servers:origin/0, Config).
+end_suite(Config) -> hansom_server_case:end_suite(Config).
 
 %% @doc Runs `Fun' with start options for another origin, started with these options.
 with_origin(Options, Config, Fun) ->
-    #{ports := #{https := Port}} = Server = hansom_servers:origin(origin(Config), Options),
+    #{ports := #{https := Port}} = Server = hansom_servers:origin(server(Config), Options),
     try Fun((options(Config))#{port := Port})
     after ok = hansom_servers:stop(Server)
     end.
@@ -41,9 +29,8 @@ with_script(Lines, Fun) ->
 options(Config) -> options(#{}, Config).
 
 options(More, Config) ->
-    #{cacerts := Roots} = origin(Config),
     maps:merge((hansom_case:patient())#{host => "localhost", port => port(https, Config), transport => hackney_ssl,
-                                        ssl_options => [{cacerts, Roots}]}, More).
+                                        ssl_options => [{cacerts, roots(Config)}]}, More).
 
 %% @doc A connection in `connected'.
 open(Config) -> connect(options(Config)).

@@ -1,31 +1,17 @@
 %% @doc What the HTTP/3 suites share: the bundled origin, connections to it, and ports on which UDP leads nowhere.
+%% Nothing listens on the TCP port of the origin's `http3', nor on the UDP port of its `https'.
 -module(hansom_h3_case).
 
--export([init_suite/1, end_suite/1, port/2, roots/1, file/2, with_origin/3, with_both/3, mute/1, tcp_only/2]).
+-export([init_suite/1, end_suite/1, with_origin/3, with_both/3, mute/1, tcp_only/2]).
 -export([options/1, options/2, trying/2, open/1, open/2, connect/1, seen/1]).
 
 -define(CONN, (hansom_case:conn())).
 -define(TRIES, 20).
 
+-import(hansom_server_case, [server/1, port/2, roots/1]).
+
 init_suite(Config) -> hansom_h2_case:init_suite(Config).
 end_suite(Config) -> hansom_h2_case:end_suite(Config).
-
-origin(Config) -> proplists:get_value(origin, Config).
-
-%% @doc A port of the suite's origin: `http', `https' or `http3'. Nothing listens on the TCP port of `http3', nor on the
-%% UDP port of `https'.
-port(Name, Config) ->
-    #{ports := #{Name := Port}} = origin(Config),
-    Port.
-
-roots(Config) ->
-    #{cacerts := Roots} = origin(Config),
-    Roots.
-
-%% @doc Path of a PEM file of the origin.
-file(Name, Config) ->
-    #{dir := Dir} = origin(Config),
-    filename:join(Dir, Name ++ ".pem").
 
 %% @doc Runs `Fun' with the port of another origin, started with these options; HTTP/3 alone, unless they say otherwise.
 with_origin(Options, Config, Fun) ->
@@ -33,7 +19,7 @@ with_origin(Options, Config, Fun) ->
                  [] -> ["--http3", "127.0.0.1:0"];
                  _ -> []
              end,
-    with_server(hansom_servers:origin(origin(Config), Listen ++ Options), Fun).
+    with_server(hansom_servers:origin(server(Config), Listen ++ Options), Fun).
 
 with_server(#{ports := Ports} = Server, Fun) ->
     try Fun(maps:get(http3, Ports, maps:get(https, Ports, none)))
@@ -50,7 +36,7 @@ both(Options, Config, Tries) ->
     {ok, Port} = inet:port(Udp),
     ok = gen_udp:close(Udp),
     Address = "127.0.0.1:" ++ integer_to_list(Port),
-    try hansom_servers:origin(origin(Config), ["--https", Address, "--http3", Address | Options])
+    try hansom_servers:origin(server(Config), ["--https", Address, "--http3", Address | Options])
     catch error:{server, {exit_status, _, _}} when Tries > 1 -> both(Options, Config, Tries - 1)
     end.
 

@@ -1,7 +1,7 @@
 %% @doc HAProxy before the bundled origin, which it asks over HTTP/2.
 -module(hansom_haproxy).
 
--export([start/0, reload/1, stop/1]).
+-export([start/0, reload/1]).
 
 %% @doc Starts both. HAProxy's ports:
 %% <ul>
@@ -36,11 +36,6 @@ reload(#{dir := Dir}) ->
     %% It hangs up as it begins anew.
     _ = gen_tcp:recv(Socket, 0, 15000),
     gen_tcp:close(Socket).
-
--spec stop(hansom_servers:server()) -> ok.
-stop(#{upstream := Upstream} = Server) ->
-    ok = hansom_servers:stop(Server),
-    hansom_servers:stop(Upstream).
 
 master_socket(Dir) -> filename:join(Dir, "master.sock").
 

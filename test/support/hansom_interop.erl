@@ -8,7 +8,7 @@
 
 -export([long_lived/1, sizes/1, statuses/1, many_users/1, pushed/1, pulled/1, slow_readers/1, given_up/1,
          uploads/1, uploads_side_by_side/1, trailers/1, request_trailers/1, large_heads/1, drained/3, cut_short/3]).
--export([get/2, bytes/1]).
+-export([site/2, open/1, get/2, bytes/1]).
 
 -export_type([site/0]).
 
@@ -26,6 +26,12 @@
                   %% Uploads have `content-length', for a server that takes them for empty without; `false' by default.
                   lengths => boolean()}.
 
+%% @doc A site at the root of a server, reached over this protocol with these start options.
+-spec site(atom(), map()) -> site().
+site(Protocol, Options) ->
+    #{prefix => <<>>, open => fun(More) -> hansom_case:connect_over(Protocol, maps:merge(Options, More)) end}.
+
+%% @doc A connection to the site.
 open(Site) -> open(Site, #{}).
 
 open(#{open := Open}, Options) -> Open(Options).

@@ -266,12 +266,16 @@ listening(Dir, Names, Start, Tries) ->
             listening(Dir, Names, Start, Tries - 1)
     end.
 
-%% @doc Tells a server to end and removes its files.
+%% @doc Tells a server to end and removes its files; and that it is a proxy of, if any.
 -spec stop(#{pid := pid(), _ => _}) -> ok.
 stop(#{pid := Pid} = Server) ->
     ok = hansom_program:stop(Pid),
     case Server of
         #{dir := Dir} -> ok = file:del_dir_r(Dir);
+        #{} -> ok
+    end,
+    case Server of
+        #{upstream := Upstream} -> stop(Upstream);
         #{} -> ok
     end.
 

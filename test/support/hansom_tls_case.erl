@@ -2,44 +2,22 @@
 %% Erlang's own `ssl', and connections to both.
 -module(hansom_tls_case).
 
--export([init_suite/1, end_suite/1, dir/1, file/2, port/1, roots/1, der/2, key/2, trust/1]).
+-export([init_suite/1, end_suite/1, port/1, der/2, key/2, trust/1]).
 -export([with_origin/3, server/1, server/2, session/1, answer/1]).
 -export([options/2, start/2, open/2, connect/2, dial/1, alert/2, text/2, seen/1, seen/2]).
 -export([in_node/3]).
 
 -define(CONN, (hansom_case:conn())).
 
+-import(hansom_server_case, [roots/1, file/2]).
+
 %% The bundled origin
 
-init_suite(Config) ->
-    case hansom_servers:find(origin) of
-        missing -> hansom_servers:missing(origin);
-        {ok, _} -> [{origin, hansom_servers:origin()} | hansom_case:init_suite(Config)]
-    end.
-
-end_suite(Config) ->
-    ok = hansom_servers:stop(origin(Config)),
-    hansom_case:end_suite(Config).
-
-origin(Config) -> proplists:get_value(origin, Config).
+init_suite(Config) -> hansom_server_case:init_suite(origin, fun hansom_servers:origin/0, Config).
+end_suite(Config) -> hansom_server_case:end_suite(Config).
 
 %% @doc The TLS port of the suite's origin.
-port(Config) ->
-    #{ports := #{https := Port}} = origin(Config),
-    Port.
-
-%% @doc The folder with the origin's certificates.
-dir(Config) ->
-    #{dir := Dir} = origin(Config),
-    Dir.
-
-%% @doc Path of a PEM file of the origin.
-file(Name, Config) -> filename:join(dir(Config), Name ++ ".pem").
-
-%% @doc The authority behind the origin's certificates.
-roots(Config) ->
-    #{cacerts := Roots} = origin(Config),
-    Roots.
+port(Config) -> hansom_server_case:port(https, Config).
 
 %% @doc The options that make the origin trusted.
 trust(Config) -> [{cacerts, roots(Config)}].
@@ -59,7 +37,7 @@ entries(Name, Config) ->
 
 %% @doc Runs `Fun' with the port of another origin, started with these options.
 with_origin(Options, Config, Fun) ->
-    #{ports := #{https := Port}} = Server = hansom_servers:origin(origin(Config), Options),
+    #{ports := #{https := Port}} = Server = hansom_servers:origin(hansom_server_case:server(Config), Options),
     try Fun(Port)
     after ok = hansom_servers:stop(Server)
     end.
