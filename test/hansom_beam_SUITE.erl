@@ -369,6 +369,16 @@ rsp_28_close_while_idle_is_noticed(_) ->
     ok = hansom_script:continue(Peer),
     hansom_case:is_state(Pid, closed).
 
+%% The response may come before the module says that the request is sent.
+%% Clauses: LOW-9, RSP-27
+rsp_27_send_returns_after_the_response(_) ->
+    {Pid, _} = connected(serve([request, {send, response(<<"a">>)}, request, {send, response(<<"b">>)}, eof]), faulty()),
+    hansom_faulty:fault(send, linger),
+    ?assertEqual({200, <<"a">>}, exchange(Pid)),
+    ?assertEqual(connected, state(Pid)),
+    hansom_faulty:fault(send, none),
+    ?assertEqual({200, <<"b">>}, exchange(Pid)).
+
 %% Clauses: LOW-9, ST-29
 low_09_questions_from_another_node(_) ->
     {Pid, _} = connected(serve([eof]), faulty()),

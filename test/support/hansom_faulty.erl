@@ -16,8 +16,8 @@
                | crash | nonsense
                %% For ever.
                | hang
-               %% Until told otherwise.
-               | hold
+               %% Until told otherwise: before the work is done, or after it.
+               | hold | linger
                %% Of `recv': so many bytes at a time; of any other: first so many milliseconds.
                | {pieces, pos_integer()} | {delay, non_neg_integer()}.
 
@@ -88,13 +88,14 @@ run(Function, Args, Work) ->
         [{_, crash}] -> error({crash, Function});
         [{_, nonsense}] -> nonsense;
         [{_, hang}] -> receive after infinity -> ok end;
-        [{_, hold}] -> held(Function), run(Function, Args, Work);
+        [{_, hold}] -> held(Function, hold), run(Function, Args, Work);
+        [{_, linger}] -> Result = Work(), held(Function, linger), Result;
         [{_, {delay, Time}}] -> receive after Time -> Work() end;
         _ -> Work()
     end.
 
-held(Function) ->
+held(Function, Fault) ->
     case ets:lookup(?TABLE, Function) of
-        [{_, hold}] -> receive after 5 -> held(Function) end;
+        [{_, Fault}] -> receive after 5 -> held(Function, Fault) end;
         _ -> ok
     end.

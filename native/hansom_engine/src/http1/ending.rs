@@ -48,11 +48,12 @@ impl<H: Host> Http1<H> {
         port: &mut Port<'_, H>,
     ) {
         let Some(head) = &active.head else { return };
+        // What the link has taken need not be flushed: a carried one may learn that after the response.
         let clean = end == BodyEnd::Framed
             && head.framing != Framing::UntilClose
             && !active.unfinished
             && self.input.is_empty()
-            && self.output.is_empty()
+            && self.output.is_written()
             && !self.eof
             && self.read_error.is_none()
             && !self.write_failed;

@@ -33,7 +33,12 @@ impl<P: Payload> Output<P> {
     }
 
     pub(crate) fn is_empty(&self) -> bool {
-        self.len == 0 && !self.unflushed
+        self.is_written() && !self.unflushed
+    }
+
+    /// The link has taken everything, be it flushed or not.
+    pub(crate) fn is_written(&self) -> bool {
+        self.len == 0
     }
 
     /// Bytes not yet handed to the link.
