@@ -63,10 +63,10 @@ leaves_nothing(Config, Count, Lose) ->
     {Grown, Left} = call(Peer, fun() ->
         Before = counts(),
         %% Caches and allocators fill up once.
-        many(100, Lose, Target),
+        many(100, fun(_) -> Lose(Target) end),
         counts_are(Before),
         Memory = memory(),
-        many(Count, Lose, Target),
+        many(Count, fun(_) -> Lose(Target) end),
         counts_are(Before),
         {memory() - Memory, hansom_case:flush_to([])}
     end),
@@ -74,17 +74,14 @@ leaves_nothing(Config, Count, Lose) ->
     ?assertEqual([], Left),
     ?assert(Grown < ?MEMORY).
 
-%% By several processes. Each ends with an empty mailbox, or the case fails.
-many(Count, Lose, Target) ->
+%% By several processes, each of which counts what it does. None leaves a message, or the case fails.
+many(Count, Work) ->
     Workers = [spawn_monitor(fun() ->
                                      process_flag(trap_exit, true),
-                                     [begin Lose(Target), no_message() end
-                                      || _ <- lists:seq(1, Count div ?AT_A_TIME)]
+                                     [begin Work(N), no_message() end || N <- lists:seq(1, Count div ?AT_A_TIME)]
                              end)
                || _ <- lists:seq(1, ?AT_A_TIME)],
-    [receive {'DOWN', Monitor, process, _, Reason} -> normal = Reason
-     after 60000 -> error(stuck)
-     end || {_, Monitor} <- Workers],
+    [receive {'DOWN', Monitor, process, _, Reason} -> normal = Reason end || {_, Monitor} <- Workers],
     ok.
 
 %% Ends of linked connections aside.
@@ -301,24 +298,16 @@ many_streams(Protocol, Port, Config) ->
         {ok, Pid} = hansom_conn:start_link(Options),
         ok = hansom_conn:connect(Pid),
         Protocol = hansom_conn:get_protocol(Pid),
-        ok = streams(Protocol, Pid, max(5000, Count div 20)),
+        Stream = fun(N) -> stream(N rem 4, Protocol, Pid) end,
+        ok = many(max(5000, Count div 20), Stream),
         Memory = memory(),
-        ok = streams(Protocol, Pid, Count),
+        ok = many(Count, Stream),
         Grown = memory() - Memory,
         ok = hansom_conn:stop(Pid),
         Grown
     end, []], infinity),
     ct:pal("~b streams of one connection over ~s, grown by ~b KiB", [Count, Protocol, Grown div 1024]),
     ?assert(Grown < ?MEMORY).
-
-streams(Protocol, Pid, Count) ->
-    Workers = [spawn_monitor(fun() ->
-                                     [stream(N rem 4, Protocol, Pid) || N <- lists:seq(1, Count div ?AT_A_TIME)],
-                                     no_message()
-                             end)
-               || _ <- lists:seq(1, ?AT_A_TIME)],
-    [receive {'DOWN', Monitor, process, _, Reason} -> normal = Reason end || {_, Monitor} <- Workers],
-    ok.
 
 stream(0, _, Pid) ->
     {ok, 200, _, <<_:100/binary>>} = hansom_conn:request(Pid, <<"GET">>, <<"/bytes/100">>, [], <<>>);
