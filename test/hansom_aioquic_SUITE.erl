@@ -7,7 +7,7 @@
 
 -define(CONN, (hansom_case:conn())).
 
--import(hansom_case, [state/1, is_state/2, payloads/1]).
+-import(hansom_case, [state/1, is_state/2]).
 -import(hansom_interop, [get/2]).
 
 all() -> hansom_case:cases(?MODULE).

@@ -7,8 +7,8 @@
 
 -define(CONN, (hansom_case:conn())).
 
--import(hansom_case, [connected/1, connected/2, connect/2, start/2, start_with/1, serve/1,
-                      request/1, exchange/1, state/1, response/1, response/2]).
+-import(hansom_case, [connected/1, connected/2, start/2, start_with/1, serve/1, request/1, exchange/1, state/1,
+                      response/1, response/2]).
 
 all() -> hansom_case:cases(?MODULE).
 

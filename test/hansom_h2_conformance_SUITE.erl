@@ -8,7 +8,7 @@
 
 -define(CONN, (hansom_case:conn())).
 
--import(hansom_case, [state/1, is_state/2]).
+-import(hansom_case, [state/1]).
 
 all() -> hansom_case:cases(?MODULE).
 

@@ -9,7 +9,7 @@
 
 -import(hansom_case, [state/1, is_state/2, monitor_exit/1, await/1, async/1, result/1, payload/1, payloads/1,
                       wait_for/1]).
--import(hansom_h2_case, [open/1, open/2, connect/1, get/2, get/3, post/3, with_script/2, stream_next/2]).
+-import(hansom_h2_case, [open/1, open/2, connect/1, get/2, get/3, with_script/2, stream_next/2]).
 
 all() -> hansom_case:cases(?MODULE).
 

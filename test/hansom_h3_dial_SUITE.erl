@@ -10,9 +10,9 @@
 %% Longer than a dial takes that does not wait for QUIC, shorter than the head start QUIC has in these cases.
 -define(AT_ONCE, 1500).
 
--import(hansom_case, [start_with/1, async/1, result/1, wait_for/1]).
--import(hansom_h3_case, [options/1, options/2, open/1, open/2, connect/1, trying/2, mute/1, tcp_only/2,
-                         with_origin/3, with_both/3, seen/1]).
+-import(hansom_case, [start_with/1, async/1, result/1]).
+-import(hansom_h3_case, [options/1, options/2, open/1, open/2, connect/1, trying/2, mute/1, tcp_only/2, with_origin/3,
+                         with_both/3]).
 -import(hansom_h2_case, [get/2]).
 -import(hansom_server_case, [port/2]).
 

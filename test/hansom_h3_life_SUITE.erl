@@ -8,8 +8,8 @@
 
 -define(CONN, (hansom_case:conn())).
 
--import(hansom_case, [start_with/1, async/1, result/1, process/0, run_in/2, start_in/2, kill/1, is_gone/1, payload/1,
-                      wait_for/1, monitor_exit/1, await/1]).
+-import(hansom_case, [start_with/1, async/1, result/1, process/0, run_in/2, start_in/2, kill/1, is_gone/1, wait_for/1,
+                      monitor_exit/1, await/1]).
 -import(hansom_h3_case, [options/1, options/2, open/1, connect/1, mute/1, tcp_only/2, trying/2]).
 -import(hansom_h2_case, [get/2, get/3]).
 

@@ -8,7 +8,7 @@
 -define(CONN, (hansom_case:conn())).
 -define(REPLY, {send, <<"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n">>}).
 
--import(hansom_case, [connected/1, connected/2, connect/2, serve/1, exchange/1, state/1]).
+-import(hansom_case, [connected/1, connected/2, serve/1, exchange/1, state/1]).
 
 all() -> hansom_case:cases(?MODULE).
 

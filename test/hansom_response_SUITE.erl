@@ -7,9 +7,6 @@
 
 -define(CONN, (hansom_case:conn())).
 
--import(hansom_case, [connected/1, connected/2, serve/1, request/1, exchange/1, state/1,
-                      response/1]).
-
 all() -> hansom_case:cases(?MODULE).
 
 suite() -> [{timetrap, {seconds, 120}}].

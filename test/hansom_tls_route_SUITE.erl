@@ -6,7 +6,7 @@
 -compile([export_all, nowarn_export_all]).
 
 -import(hansom_tls_case, [server/1, open/2, connect/2, dial/1, port/1, trust/1, der/2, key/2, with_origin/3]).
--import(hansom_case, [exchange/1, state/1]).
+-import(hansom_case, [exchange/1]).
 
 -define(CONN, hansom_conn).
 

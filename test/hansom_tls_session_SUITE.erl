@@ -10,9 +10,9 @@
 %% A `connect_timeout' that is waited for.
 -define(SHORT, 200).
 
--import(hansom_case, [serve/1, state/1, exchange/1, exchange/2, response/1, monitor_exit/1, await/1]).
--import(hansom_tls_case, [port/1, der/2, key/2, trust/1, with_origin/3, server/1, server/2, session/1,
-                          open/2, connect/2, alert/2, seen/2]).
+-import(hansom_case, [serve/1, state/1, exchange/1, exchange/2, response/1]).
+-import(hansom_tls_case, [port/1, der/2, key/2, trust/1, with_origin/3, server/1, server/2, session/1, open/2,
+                          alert/2, seen/2]).
 -import(hansom_server_case, [file/2]).
 
 all() -> hansom_case:cases(?MODULE).
