@@ -5,8 +5,6 @@
 
 -compile([export_all, nowarn_export_all]).
 
--define(CONN, (hansom_case:conn())).
-
 all() -> hansom_case:cases(?MODULE).
 
 suite() -> [{timetrap, {seconds, 120}}].
