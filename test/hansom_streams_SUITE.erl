@@ -27,7 +27,8 @@ init_per_testcase(Case, Config) -> hansom_case:init_case(?MODULE, Case, Config).
 end_per_testcase(_, Config) -> hansom_case:end_case(Config).
 
 deviations(Config) ->
-    [{h2_05_trailers_by_option, "an option of hansom"},
+    [{h2_03_slow_beside_fast, "tells no figures to wait for"},
+     {h2_05_trailers_by_option, "an option of hansom"},
      {h2_05_request_trailers, "an option of hansom"},
      {h2_13_early_response, "one upload blocks the whole connection"},
      {h2_13_failing_producer, "one upload blocks the whole connection"},
@@ -40,9 +41,13 @@ deviations(Config) ->
                      {h2_01_the_head, "the authority lacks the port"},
                      {h2_02_what_is_not_allowed, "errors of other names"},
                      {h2_05_trailers_end_the_response, "an error, or no end"},
-                     {h2_10_one_message_for_a_pull, "`once' pushes"}]
+                     {h2_10_one_message_for_a_pull, "`once' pushes"},
+                     {h2_15_what_has_no_effect, "takes an interim response for the final one"}]
                     ++ [{Case, "no body after an upload"}
                         || Case <- [h2_13_upload, h2_13_body_of_an_upload, h2_13_large_uploads]]
+                    ++ [{Case, "reserved frames hide the end of a response"}
+                        || Case <- [h2_03_many_at_once, h2_03_whole_responses, h2_10_messages,
+                                    pool_06_never_back_to_a_pool]]
        end].
 
 protocol(Config) -> proplists:get_value(protocol, Config).
