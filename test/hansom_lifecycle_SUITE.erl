@@ -22,7 +22,8 @@ all() ->
      runtime_killed, connection_supervisor_killed, halt_under_load, halt_without_flush_under_load,
      init_stop_under_load, erlang_code_reloaded_under_load, erlang_code_purged_under_idle_connections,
      library_loaded_again, library_code_deleted_and_purged, embedded_mode, threads_are_configured,
-     threads_wait_for_their_turn, bad_thread_count, runtime_ignores_strangers, suspended_process, process_state_is_shown_and_replaced].
+     threads_wait_for_their_turn, bad_thread_count, runtime_ignores_strangers, suspended_process,
+     process_state_is_shown_and_replaced].
 
 suite() -> [{timetrap, {seconds, 90}}].
 
@@ -300,7 +301,7 @@ threads_are_configured(_) ->
 %% SCHED_BATCH; unless somebody chose a class for the VM.
 threads_wait_for_their_turn(_) ->
     case filelib:is_dir("/proc/self/task") of
-        true -> [wait_for_their_turn(Chosen, Class) || {Chosen, Class} <- [{none, ?SCHED_BATCH}, {"-i", ?SCHED_IDLE}]];
+        true -> [wait_for_their_turn(Chosen, Class) || {Chosen, Class} <- [{none, ?SCHED_BATCH}, {idle, ?SCHED_IDLE}]];
         false -> {skip, "classes of threads are Linux's"}
     end.
 
@@ -312,8 +313,8 @@ wait_for_their_turn(Chosen, Class) ->
     hansom_node:stop(Peer).
 
 choose_class(_, none) -> ok;
-choose_class(Peer, Option) ->
-    "" = call(Peer, fun() -> os:cmd(["chrt ", Option, " -a -p 0 ", os:getpid()]) end).
+choose_class(Peer, idle) ->
+    "" = call(Peer, fun() -> os:cmd("chrt --idle --all-tasks --pid 0 " ++ os:getpid()) end).
 
 %% Clauses: VM-5
 bad_thread_count(_) ->
