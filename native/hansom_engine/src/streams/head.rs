@@ -96,7 +96,8 @@ pub(crate) fn trailers(list: &HeaderList) -> Result<HeaderMap, Error> {
 }
 
 fn fields(list: &HeaderList, size: &mut usize) -> Result<HeaderMap, Error> {
-    let mut map = HeaderMap::with_capacity(list.len());
+    // Only a hint: fields of one name share a place, so that more may fit than it can promise.
+    let mut map = HeaderMap::try_with_capacity(list.len()).unwrap_or_default();
     for (name, value) in list.iter() {
         let name = HeaderName::from_bytes(name).map_err(|_| Error::ProtocolError)?;
         if name == http::header::HOST {
@@ -210,6 +211,25 @@ mod tests {
             assert_eq!(result.err(), Some(Error::ProtocolError), "case {index}");
         }
         assert!(build("OPTIONS", "*", &[("te", "trailers"), ("x", "")]).is_ok());
+    }
+
+    // Clauses: H2-4
+    #[test]
+    fn more_fields_than_can_be_held_are_refused() {
+        let (mut apart, mut alike) = (HeaderList::default(), HeaderList::default());
+        for index in 0..30_000 {
+            apart.push(format!("x-{index}").as_bytes(), b"y");
+            alike.push(b"x", b"y");
+        }
+        assert_eq!(trailers(&apart).err(), Some(Error::HeaderListTooLarge));
+        assert_eq!(trailers(&alike).map(|map| map.len()), Ok(30_000));
+        let ask = |headers| {
+            let (method, target) = (b"GET".to_vec(), b"/".to_vec());
+            let content: Content<NoPayload> = Content::Empty;
+            request(&Request { method, target, headers, content }, &origin()).err()
+        };
+        assert_eq!(ask(apart), Some(Error::HeaderListTooLarge));
+        assert_eq!(ask(alike), None);
     }
 
     #[test]

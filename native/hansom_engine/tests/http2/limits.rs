@@ -8,9 +8,10 @@ use hansom_engine::{
 };
 use tokio::io::AsyncWriteExt;
 
-use crate::host::{Client, error, full};
+use crate::host::{Client, error, full, status};
 use crate::peer::{
-    CONTINUATION, DATA, END_STREAM, HEADERS, OK, PING, Raw, SETTINGS, ask_with, block, frame, get,
+    CONTINUATION, DATA, END_STREAM, HEADERS, OK, PING, Raw, SETTINGS, accepted, ask_with, block,
+    frame, get, request,
 };
 
 // Clauses: H2-4
@@ -103,6 +104,35 @@ async fn a_header_section_the_peer_does_not_take_is_not_sent() {
     assert_eq!(raw.request().await, 1);
     raw.respond(1, END_STREAM, OK).await;
     assert_eq!(full(small).await.0, 200);
+}
+
+// Clauses: H2-4
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn too_many_fields_concern_their_request_alone() {
+    let (client, mut raw) = Raw::connected(Config::default(), &[]).await;
+    let other = get(&client, "/");
+    assert_eq!(raw.request().await, 1);
+    let mut headers = HeaderList::default();
+    for index in 0..30_000 {
+        headers.push(format!("x-{index}").as_bytes(), b"y");
+    }
+    let options = RequestOptions::default();
+    let fields = Request { headers: headers.clone(), ..request("GET", "/", Content::Empty) };
+    let large = client.ask(|caller| Command::Request { caller, request: fields, options });
+    assert_eq!(error(large).await, Error::HeaderListTooLarge);
+    let upload = request("POST", "/", Content::Stream);
+    accepted(client.ask(|caller| Command::SendHeaders { caller, request: upload, options })).await;
+    assert_eq!(raw.request().await, 3);
+    let end = client.ask(|caller| Command::FinishBody { caller, trailers: headers });
+    assert_eq!(error(end).await, Error::HeaderListTooLarge);
+    accepted(client.ask(|caller| Command::FinishBody { caller, trailers: HeaderList::default() }))
+        .await;
+    let uploaded = client.ask(|caller| Command::StartResponse { caller });
+    for stream in [1, 3] {
+        raw.respond(stream, END_STREAM, OK).await;
+    }
+    assert_eq!(full(other).await.0, 200);
+    assert_eq!(status(uploaded).await, 200);
 }
 
 // Clauses: RSP-7
