@@ -138,13 +138,25 @@ h3_02_one_deadline(Config) ->
 neg_03_nobody_there(Config) ->
     mute(fun(Port) ->
                  Pid = start_with((trying(Port, Config))#{connect_timeout => 400}),
-                 %% TCP is refused when QUIC has had its time, which QUIC then goes on to use up.
-                 ?assertEqual({error, timeout}, ?CONN:connect(Pid))
+                 %% QUIC hears nothing until the end, and has nothing to say of it.
+                 ?assertEqual({error, econnrefused}, ?CONN:connect(Pid))
          end),
     [Port] = [Free || {ok, Socket} <- [gen_udp:open(0, [{ip, {127, 0, 0, 1}}])], {ok, Free} <- [inet:port(Socket)],
                       ok <- [gen_udp:close(Socket)]],
     Pid = start_with(trying(Port, Config)),
     ?assertEqual({error, econnrefused}, ?CONN:connect(Pid)).
+
+%% What is wrong with the server is told, although QUIC only knows that time is up.
+%% Clauses: H3-2, NEG-3, API-5
+neg_03_distrusted_behind_silent_udp(Config) ->
+    tcp_only(Config,
+             fun(Port) ->
+                     [begin
+                          Pid = start_with((trying(Port, Config))#{connect_timeout => 3000, http3 => Mode,
+                                                                   ssl_options => []}),
+                          ?assertMatch({error, {tls_alert, {unknown_ca, _}}}, ?CONN:connect(Pid))
+                      end || Mode <- [first, race]]
+             end).
 
 %% Clauses: H3-4, TRAP-6
 trap_06_addresses(Config) ->

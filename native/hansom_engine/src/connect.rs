@@ -11,6 +11,8 @@ use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use tokio::time::{Instant, timeout_at};
+
 use crate::config::{Dial, Http3Config, QuicDial, TransportKind};
 use crate::error::Error;
 use crate::transport::{
@@ -42,12 +44,12 @@ pub enum Reached {
 /// # Errors
 /// [`Error::Timeout`], [`Error::NoSuchName`], [`Error::Posix`] of the attempt that failed last, and
 /// for TLS [`Error::Tls`], [`Error::Closed`] and [`Error::Option`]. Where QUIC and TCP both fail
-/// it is TCP's error, unless only QUIC came as far as an alert.
+/// it is TCP's error, unless only QUIC came as far as an alert, or TCP only ran out of time.
 pub async fn dial(target: &Dial, http3: &Http3Config) -> Result<Reached, Error> {
-    let dialling = open(target, http3);
-    match target.connect_timeout {
-        Some(limit) => tokio::time::timeout(limit, dialling).await.unwrap_or(Err(Error::Timeout)),
-        None => dialling.await,
+    let deadline = target.connect_timeout.and_then(|limit| Instant::now().checked_add(limit));
+    match head_start(target) {
+        Some(head_start) => open_either(target, http3, head_start, deadline).await,
+        None => by(deadline, open(target)).await.map(Reached::Link),
     }
 }
 
@@ -79,49 +81,44 @@ pub async fn upgrade_carried(link: Link, carrier: &Carrier) -> Result<Link, Erro
     }
 }
 
-async fn open(target: &Dial, http3: &Http3Config) -> Result<Reached, Error> {
-    let missing =
-        |name: &'static str| Error::Option { name: name.into(), reason: "missing".into() };
-    match target.transport {
-        TransportKind::Carried => {
-            let carrier = target.carrier.as_ref().ok_or_else(|| missing("carrier"))?;
-            carrier.open(None).await.map(Link::carried).map(Reached::Link)
-        }
-        TransportKind::CarriedTls => {
-            let carrier = target.carrier.as_ref().ok_or_else(|| missing("carrier"))?;
-            let link = open_tcp(resolve(target).await?, &target.socket_options).await?;
-            upgrade_carried(link, carrier).await.map(Reached::Link)
-        }
-        TransportKind::Adopted => {
-            let descriptor = target.descriptor.as_ref().ok_or_else(|| missing("descriptor"))?;
-            descriptor.open().map(Reached::Link)
-        }
-        TransportKind::Unix => open_unix(target).await.map(Reached::Link),
-        TransportKind::Tcp => {
-            let found = resolve(target).await?;
-            open_tcp(found, &target.socket_options).await.map(Reached::Link)
-        }
-        TransportKind::Tls => open_encrypted(target, http3).await,
+/// What `attempt` ends with, or [`Error::Timeout`] at the deadline.
+async fn by<T>(
+    deadline: Option<Instant>,
+    attempt: impl Future<Output = Result<T, Error>>,
+) -> Result<T, Error> {
+    match deadline {
+        Some(deadline) => timeout_at(deadline, attempt).await.unwrap_or(Err(Error::Timeout)),
+        None => attempt.await,
     }
 }
 
-async fn open_encrypted(target: &Dial, http3: &Http3Config) -> Result<Reached, Error> {
-    let default = TlsOptions::default;
-    let client = &target.tls.clone().unwrap_or_else(|| TlsClient::lazy(default()));
-    let found = resolve(target).await?;
-    let over_tcp = async {
-        let link = open_tcp(found.clone(), &target.socket_options).await?;
-        upgrade(link, client, &target.server_name).await.map(Reached::Link)
-    };
-    let head_start = match target.quic {
-        QuicDial::Never => return over_tcp.await,
-        QuicDial::First => {
-            target.connect_timeout.map_or(LONGEST_HEAD_START, |all| LONGEST_HEAD_START.min(all / 2))
+/// How long QUIC is alone before TCP joins; `None` if it is not to be tried.
+fn head_start(target: &Dial) -> Option<Duration> {
+    match (target.transport, target.quic) {
+        (TransportKind::Tls, QuicDial::First) => {
+            let half = target.connect_timeout.map(|all| all / 2);
+            Some(half.map_or(LONGEST_HEAD_START, |half| half.min(LONGEST_HEAD_START)))
         }
-        QuicDial::Race => Duration::ZERO,
+        (TransportKind::Tls, QuicDial::Race) => Some(Duration::ZERO),
+        _ => None,
+    }
+}
+
+/// Each of the two keeps the deadline by itself, so that the error of one is not lost when the
+/// other runs out of time.
+async fn open_either(
+    target: &Dial,
+    http3: &Http3Config,
+    head_start: Duration,
+    deadline: Option<Instant>,
+) -> Result<Reached, Error> {
+    let client = &tls_client(target);
+    let found = by(deadline, resolve(target)).await?;
+    let over_quic = async {
+        open_quic(found.clone(), target, client, http3, deadline).await.map(Reached::Quic)
     };
-    let over_quic =
-        async { open_quic(found.clone(), target, client, http3).await.map(Reached::Quic) };
+    let over_tcp =
+        async { by(deadline, open_tls(found.clone(), target, client)).await.map(Reached::Link) };
     contest::first_ready(over_quic, over_tcp, head_start).await
 }
 
@@ -130,10 +127,11 @@ async fn open_quic(
     target: &Dial,
     client: &Arc<TlsClient>,
     http3: &Http3Config,
+    deadline: Option<Instant>,
 ) -> Result<Quic, Error> {
     let name = tls::parse_server_name(&target.server_name)?.to_str().into_owned();
     let client = target.quic_tls.as_ref().unwrap_or(client);
-    let prepared = client.quic().await?;
+    let prepared = by(deadline, client.quic()).await?;
     let options = &target.socket_options;
     let alert = Mutex::new(None);
     let connect = async |address| {
@@ -143,18 +141,52 @@ async fn open_quic(
         }
         connected
     };
-    // Early data is for where the server was last time, so nothing else is tried before.
-    if http3.early_data
-        && let Some(address) = prepared.reached(&name)
-        && v6.iter().chain(&v4).any(|found| *found == address)
-        && let Ok(quic) = connect(address).await
-    {
-        return Ok(quic);
-    }
-    let connected = race::first_connected(v6, v4, connect).await;
+    let attempts = async {
+        // Early data is for where the server was last time, so nothing else is tried before.
+        if http3.early_data
+            && let Some(address) = prepared.reached(&name)
+            && v6.iter().chain(&v4).any(|found| *found == address)
+            && let Ok(quic) = connect(address).await
+        {
+            return Ok(quic);
+        }
+        race::first_connected(v6, v4, connect).await
+    };
+    let connected = by(deadline, attempts).await;
     // An alert is worth more than what befell another address.
     let alert = alert.into_inner().unwrap_or_else(PoisonError::into_inner);
     connected.map_err(|error| alert.unwrap_or(error))
+}
+
+async fn open(target: &Dial) -> Result<Link, Error> {
+    let missing =
+        |name: &'static str| Error::Option { name: name.into(), reason: "missing".into() };
+    match target.transport {
+        TransportKind::Carried => {
+            let carrier = target.carrier.as_ref().ok_or_else(|| missing("carrier"))?;
+            carrier.open(None).await.map(Link::carried)
+        }
+        TransportKind::CarriedTls => {
+            let carrier = target.carrier.as_ref().ok_or_else(|| missing("carrier"))?;
+            let link = open_tcp(resolve(target).await?, &target.socket_options).await?;
+            upgrade_carried(link, carrier).await
+        }
+        TransportKind::Adopted => {
+            target.descriptor.as_ref().ok_or_else(|| missing("descriptor"))?.open()
+        }
+        TransportKind::Unix => open_unix(target).await,
+        TransportKind::Tcp => open_tcp(resolve(target).await?, &target.socket_options).await,
+        TransportKind::Tls => open_tls(resolve(target).await?, target, &tls_client(target)).await,
+    }
+}
+
+fn tls_client(target: &Dial) -> Arc<TlsClient> {
+    target.tls.clone().unwrap_or_else(|| TlsClient::lazy(TlsOptions::default()))
+}
+
+async fn open_tls(found: Found, target: &Dial, client: &Arc<TlsClient>) -> Result<Link, Error> {
+    let link = open_tcp(found, &target.socket_options).await?;
+    upgrade(link, client, &target.server_name).await
 }
 
 async fn open_unix(target: &Dial) -> Result<Link, Error> {

@@ -6,7 +6,8 @@ use std::time::Duration;
 use crate::error::Error;
 
 /// Returns what is ready first, abandoning the other. `quic` has a head start: `tcp` begins when
-/// that is over, or at once when `quic` has failed. A failure of one leaves it to the other.
+/// that is over, or at once when `quic` has failed. A failure of one leaves it to the other, which
+/// has to end in time by itself.
 pub(super) async fn first_ready<T>(
     quic: impl Future<Output = Result<T, Error>>,
     tcp: impl Future<Output = Result<T, Error>>,
@@ -41,8 +42,10 @@ pub(super) async fn first_ready<T>(
 fn clearer(of_quic: Error, of_tcp: Error) -> Error {
     match (&of_quic, &of_tcp) {
         // Whoever came as far as an alert knows more of what is wrong.
-        (Error::Tls { .. }, Error::Tls { .. }) => of_tcp,
+        (_, Error::Tls { .. }) => of_tcp,
         (Error::Tls { .. }, _) => of_quic,
+        // One that ran out of time knows nothing.
+        (_, Error::Timeout) => of_quic,
         _ => of_tcp,
     }
 }
@@ -110,6 +113,10 @@ mod tests {
         assert_eq!(both(LOST, REFUSED).await, Err(REFUSED));
         assert_eq!(both(alert(), REFUSED).await, Err(alert()));
         assert_eq!(both(LOST, alert()).await, Err(alert()));
+        assert_eq!(both(Error::Timeout, REFUSED).await, Err(REFUSED));
+        assert_eq!(both(REFUSED, Error::Timeout).await, Err(REFUSED));
+        assert_eq!(both(alert(), Error::Timeout).await, Err(alert()));
+        assert_eq!(both(Error::Timeout, Error::Timeout).await, Err(Error::Timeout));
         assert_eq!(
             contest(after(50, Err(alert())), after(1, Err(REFUSED)), 0).await.0,
             Err(alert())

@@ -44,6 +44,14 @@ fn serve_tls(port: TcpSocket, authority: &Authority) -> tcp::Server {
     tcp::Server::start_on(port.listen(16).unwrap(), config)
 }
 
+/// The alert a dial ends with.
+async fn alert(target: &Dial) -> &'static str {
+    match dial(target).await {
+        Err(Error::Tls { alert, .. }) => alert.0,
+        other => panic!("{other:?}"),
+    }
+}
+
 // Clauses: NEG-3
 #[tokio::test]
 async fn an_unreachable_port_falls_back_at_once() {
@@ -165,10 +173,6 @@ async fn a_fallback_verifies_too() {
     let (udp, tcp) = twins();
     let server = Server::start_on(udp, config(&stranger), EndpointConfig::default());
     server.serve();
-    let alert = async |target: &Dial| match dial(target).await {
-        Err(Error::Tls { alert, .. }) => alert.0,
-        other => panic!("{other:?}"),
-    };
     let target = server.dial("a.test", trusted.trusted());
     // Without TCP beside it the error is QUIC's.
     assert_eq!(alert(&target).await, "unknown_ca");
@@ -188,4 +192,60 @@ async fn an_abandoned_dial_leaves_no_socket() {
     assert!(within(dialling).await.unwrap_err().is_cancelled());
     // The port is free again.
     UdpSocket::bind(from).unwrap();
+}
+
+// Clauses: H3-2, NEG-3
+#[tokio::test]
+async fn an_error_of_tcp_is_told_although_quic_is_silent() {
+    let (udp, _tcp) = twins();
+    let authority = Authority::new("root");
+    let refused = Dial {
+        connect_timeout: Some(Duration::from_millis(600)),
+        ..target(udp.local_addr().unwrap(), "a.test", authority.trusted())
+    };
+    for quic in [QuicDial::First, QuicDial::Race] {
+        let target = Dial { quic, ..refused.clone() };
+        assert_eq!(dial(&target).await.map(drop), Err(Error::Posix("econnrefused")));
+    }
+    let (udp, tcp) = twins();
+    let _server = serve_tls(tcp, &Authority::new("stranger"));
+    let distrusted = Dial {
+        connect_timeout: Some(Duration::from_secs(2)),
+        ..target(udp.local_addr().unwrap(), "a.test", authority.trusted())
+    };
+    for quic in [QuicDial::First, QuicDial::Race] {
+        assert_eq!(alert(&Dial { quic, ..distrusted.clone() }).await, "unknown_ca");
+    }
+}
+
+// Clauses: H3-2, NEG-3
+#[tokio::test]
+async fn a_silent_port_is_not_waited_for_without_end() {
+    let (udp, _tcp) = twins();
+    let target = Dial {
+        connect_timeout: None,
+        ..target(udp.local_addr().unwrap(), "a.test", Authority::new("root").trusted())
+    };
+    let begin = Instant::now();
+    assert_eq!(dial(&target).await.map(drop), Err(Error::Posix("econnrefused")));
+    assert!(begin.elapsed() < Duration::from_secs(15), "{:?}", begin.elapsed());
+}
+
+// Clauses: H3-2, NEG-3
+#[tokio::test]
+async fn an_error_of_quic_is_told_although_tcp_is_silent() {
+    let (udp, tcp) = twins();
+    let server =
+        Server::start_on(udp, config(&Authority::new("stranger")), EndpointConfig::default());
+    server.serve();
+    // Accepts, and says nothing.
+    let _listener = tcp.listen(16).unwrap();
+    let target = Dial {
+        connect_timeout: Some(Duration::from_secs(2)),
+        ..server.dial("a.test", Authority::new("root").trusted())
+    };
+    for quic in [QuicDial::First, QuicDial::Race] {
+        assert_eq!(alert(&Dial { quic, ..target.clone() }).await, "unknown_ca");
+    }
+    drop(server);
 }

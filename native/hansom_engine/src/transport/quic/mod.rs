@@ -118,13 +118,13 @@ impl Drop for Guard {
 }
 
 /// Opens a connection to `address`, for which `server_name` is the name or address to verify.
-/// Takes as long as the server does: callers bound it. With early data allowed, and a session to
+/// Takes as long as the server does, once it has said something: callers bound it. With early data allowed, and a session to
 /// resume with a server that was reached at this very address before, it is open before the server
 /// has said anything.
 ///
 /// # Errors
 /// [`Error::Tls`], [`Error::Posix`], also if the system learns that nobody is there,
-/// [`Error::Timeout`] and what else [`lost`] may say.
+/// [`Error::Timeout`], also if nothing has come for four seconds, and what else [`lost`] may say.
 pub(crate) async fn connect(
     address: SocketAddr,
     options: &[SocketOption],
@@ -159,6 +159,7 @@ pub(crate) async fn connect(
     let connected = tokio::select! {
         connected = connecting => connected,
         error = guard.path.trouble() => return Err(posix(&error)),
+        () = guard.path.silence() => return Err(Error::Timeout),
     };
     match connected {
         Ok(connection) => {

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use quinn::{Endpoint, EndpointConfig, VarInt};
 use tokio::runtime::Handle;
+use tokio::time::timeout;
 
 use super::drivers::Drivers;
 use super::socket::Socket;
@@ -14,6 +15,10 @@ use crate::transport::SocketOption;
 
 /// What the peer is told when a connection is dropped: `H3_NO_ERROR` (RFC 9114, section 8.1).
 const NO_ERROR: VarInt = VarInt::from_u32(0x100);
+
+/// How long a peer may say nothing at all before it counts as unreachable. The first packet goes out
+/// again after one and after three seconds (RFC 9002, section 6.2), which leaves one for the answer.
+const LONGEST_SILENCE: Duration = Duration::from_secs(4);
 
 /// How long a connection stays with a new socket before it may get another.
 const RENEWAL_INTERVAL: Duration = Duration::from_secs(1);
@@ -60,6 +65,13 @@ impl Path {
     /// Waits until the system says that the peer cannot be reached.
     pub(super) async fn trouble(&self) -> io::Error {
         self.socket().trouble().await
+    }
+
+    /// Waits until the peer has not said anything for longer than is worth waiting for.
+    pub(super) async fn silence(&self) {
+        if timeout(LONGEST_SILENCE, self.socket().heard()).await.is_ok() {
+            std::future::pending().await
+        }
     }
 
     /// Tells the peer of the end when the drivers are polled next; nothing waits for the socket
@@ -113,5 +125,38 @@ impl Path {
 
     fn socket(&self) -> Arc<Socket> {
         self.socket.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::UdpSocket;
+
+    use tokio::time::Instant;
+
+    use super::*;
+
+    /// A peer that says nothing by itself, and the way to it.
+    fn path() -> (UdpSocket, Arc<Path>, Arc<Drivers>) {
+        let peer = UdpSocket::bind("127.0.0.1:0").unwrap();
+        let drivers = Drivers::new();
+        let path = Path::open(peer.local_addr().unwrap(), &[], &drivers).unwrap();
+        (peer, path, drivers)
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_peer_that_says_nothing_is_given_up() {
+        let (_peer, path, _drivers) = path();
+        let begin = Instant::now();
+        path.silence().await;
+        assert_eq!(begin.elapsed(), LONGEST_SILENCE);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_peer_that_was_heard_is_waited_for() {
+        let (peer, path, _drivers) = path();
+        peer.send_to(b"anything", path.local_address().unwrap()).unwrap();
+        path.socket().heard().await;
+        assert!(timeout(10 * LONGEST_SILENCE, path.silence()).await.is_err());
     }
 }
