@@ -86,7 +86,7 @@ impl crate::streams::Session for Session {
         cx: &mut Context<'_>,
     ) -> Room {
         if open >= self.line.peer().max_streams as usize {
-            // Asked again after each turn.
+            // Raised by settings of the peer, which `poll` looks out for.
             return Room::Later;
         }
         match self.requests.poll_ready(cx) {
@@ -125,7 +125,13 @@ impl crate::streams::Session for Session {
     }
 
     fn poll(&mut self, cx: &mut Context<'_>) -> Progress {
-        match Pin::new(&mut self.connection).poll(cx) {
+        let allowed = self.line.peer().max_streams;
+        let polled = Pin::new(&mut self.connection).poll(cx);
+        if self.line.peer().max_streams > allowed {
+            // The protocol library tells nobody of settings.
+            cx.waker().wake_by_ref();
+        }
+        match polled {
             Poll::Pending => Progress::Open,
             Poll::Ready(Ok(())) => Progress::Over(ending::lost(&self.line, self.tls)),
             Poll::Ready(Err(error)) => {

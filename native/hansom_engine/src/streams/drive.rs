@@ -278,6 +278,7 @@ impl<H: Host, S: Session> Streams<H, S> {
         self.pulled.clear();
         self.stepped.clear();
         self.handled.clear();
+        self.open = 0;
         self.held = 0;
         self.stalled = 0;
         self.count(port);

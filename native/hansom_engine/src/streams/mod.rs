@@ -54,6 +54,8 @@ pub(crate) struct Streams<H: Host, S: Session> {
     newest: Option<usize>,
     ready: Ready,
     deadlines: Deadlines,
+    /// Streams that count for the peer.
+    open: usize,
     /// Bytes received and not yet handed on, of all streams.
     held: usize,
     /// Streams of which more may have come than their readers want for now.
@@ -101,6 +103,7 @@ impl<H: Host, S: Session> Streams<H, S> {
             newest: None,
             ready,
             deadlines: Deadlines::default(),
+            open: 0,
             held: 0,
             stalled: 0,
             draining: false,
@@ -145,6 +148,12 @@ impl<H: Host, S: Session> Streams<H, S> {
         self.stalled -= usize::from(stream.stalled);
         let fate = stream.work(&mut Side { session, held: &mut self.held }, port);
         self.stalled += usize::from(stream.stalled);
+        if stream.counted && !stream.is_open() {
+            stream.counted = false;
+            self.open -= 1;
+            // There is room for one that waits.
+            self.ready.note_connection();
+        }
         match fate {
             Fate::Open => {
                 if let Some(at) = stream.timers.next()
@@ -185,6 +194,7 @@ impl<H: Host, S: Session> Streams<H, S> {
         let stream = self.streams.try_remove(key)?;
         self.held -= stream.unreleased;
         self.stalled -= usize::from(stream.stalled);
+        self.open -= usize::from(stream.counted);
         let without = |keys: &mut Vec<usize>| keys.retain(|other| *other != key);
         match &stream.role {
             Role::Whole(_) => {}
@@ -255,6 +265,7 @@ impl<H: Host, S: Session> Stream<H, S> {
         self.id = id;
         self.receive = Receive::Open(incoming);
         self.send = Some(outgoing);
+        self.counted = true;
         self.timers.receive_deadline = None;
     }
 }

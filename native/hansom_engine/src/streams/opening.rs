@@ -67,6 +67,7 @@ impl<H: Host, S: Session> Streams<H, S> {
             interim: 0,
             trailers: None,
             outcome: None,
+            counted: false,
             refused: false,
             stalled: false,
             end_told: false,
@@ -97,7 +98,7 @@ impl<H: Host, S: Session> Streams<H, S> {
 
     /// Whether one more stream can be opened.
     fn poll_room(&mut self, key: Option<usize>) -> Room {
-        let open = self.streams.len() - self.queued.len();
+        let open = self.open;
         let Some(session) = &mut self.session else { return Room::Over };
         let head = key.and_then(|key| match self.streams.get(key).map(|it| &it.receive) {
             Some(Receive::Queued(head)) => Some(&**head),
@@ -143,6 +144,7 @@ impl<H: Host, S: Session> Streams<H, S> {
             session.send(&mut outgoing, data, true).map_err(|_| Error::ProtocolError)?;
         }
         stream.opened(id, incoming, outgoing);
+        self.open += 1;
         stream.again = again.map(Box::new);
         if matches!(stream.role, Role::Handled(_)) {
             self.handled.insert(id, key);
@@ -161,6 +163,7 @@ impl<H: Host, S: Session> Streams<H, S> {
                 lost.push((stream.id, key));
                 stream.receive = Receive::Queued(head);
                 stream.send = None;
+                self.open -= usize::from(std::mem::take(&mut stream.counted));
                 stream.outbox.begin_again();
             }
             // The others fail.

@@ -37,6 +37,8 @@ pub(super) struct Stream<H: Host, S: Session> {
     pub(super) trailers: Option<HeaderList>,
     /// How the response ended, once it has.
     pub(super) outcome: Option<Result<(), Error>>,
+    /// It is counted among those that are open.
+    pub(super) counted: bool,
     /// The peer takes no more of the request.
     pub(super) refused: bool,
     /// There may be more, but its reader has enough for now.
@@ -224,6 +226,12 @@ impl<H: Host, S: Session> Stream<H, S> {
     /// Whether the request is on its way, its end included.
     pub(super) fn is_sent(&self) -> bool {
         self.outbox.is_complete() && self.send.as_ref().is_none_or(S::is_flushed)
+    }
+
+    /// Whether the stream counts among those the peer allows at a time: until both sides have come to
+    /// their end or one has reset it (RFC 9113, section 5.1.2), whoever may read from it still.
+    pub(super) fn is_open(&self) -> bool {
+        matches!(self.receive, Receive::Open(_)) && !(self.is_complete() && self.is_sent())
     }
 
     /// Whether the peer may be taking the rest of the request still. If it wants no more it resets the

@@ -13,5 +13,6 @@ mod messages;
 mod mixed;
 mod negotiation;
 mod peer;
+mod places;
 mod streams;
 mod upload;
