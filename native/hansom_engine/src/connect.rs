@@ -26,15 +26,17 @@ const LONGEST_HEAD_START: Duration = Duration::from_secs(2);
 
 /// What a dial ends with.
 #[derive(Debug)]
-pub enum Reached {
+pub enum Reached<Q> {
     /// A stream of bytes.
     Link(Link),
-    /// A QUIC connection on which HTTP/3 was agreed.
-    Quic(Quic),
+    /// What was made of a QUIC connection on which HTTP/3 was agreed.
+    Quic(Q),
 }
 
 /// Connects as `target` says, within `target.connect_timeout` from the look-up to the end of the
-/// handshake, whatever had to be tried; `http3` is how a QUIC connection behaves.
+/// handshake, whatever had to be tried; `http3` is how a QUIC connection behaves. What `greet`
+/// makes of one belongs to the attempt: until it is done TCP may still win, and TCP follows its
+/// failure.
 ///
 /// Address literals are dialled directly, `localhost` is `::1` then `127.0.0.1`, other names are
 /// looked up by the system. IPv6 goes first; IPv4 joins after 250 ms or as soon as IPv6 has failed
@@ -45,10 +47,18 @@ pub enum Reached {
 /// [`Error::Timeout`], [`Error::NoSuchName`], [`Error::Posix`] of the attempt that failed last, and
 /// for TLS [`Error::Tls`], [`Error::Closed`] and [`Error::Option`]. Where QUIC and TCP both fail
 /// it is TCP's error, unless only QUIC came as far as an alert, or TCP only ran out of time.
-pub async fn dial(target: &Dial, http3: &Http3Config) -> Result<Reached, Error> {
+pub async fn dial<Q, G, F>(
+    target: &Dial,
+    http3: &Http3Config,
+    greet: G,
+) -> Result<Reached<Q>, Error>
+where
+    G: FnOnce(Quic) -> F,
+    F: Future<Output = Result<Q, Error>>,
+{
     let deadline = target.connect_timeout.and_then(|limit| Instant::now().checked_add(limit));
     match head_start(target) {
-        Some(head_start) => open_either(target, http3, head_start, deadline).await,
+        Some(head_start) => open_either(target, http3, greet, head_start, deadline).await,
         None => by(deadline, open(target)).await.map(Reached::Link),
     }
 }
@@ -106,16 +116,22 @@ fn head_start(target: &Dial) -> Option<Duration> {
 
 /// Each of the two keeps the deadline by itself, so that the error of one is not lost when the
 /// other runs out of time.
-async fn open_either(
+async fn open_either<Q, G, F>(
     target: &Dial,
     http3: &Http3Config,
+    greet: G,
     head_start: Duration,
     deadline: Option<Instant>,
-) -> Result<Reached, Error> {
+) -> Result<Reached<Q>, Error>
+where
+    G: FnOnce(Quic) -> F,
+    F: Future<Output = Result<Q, Error>>,
+{
     let client = &tls_client(target);
     let found = by(deadline, resolve(target)).await?;
     let over_quic = async {
-        open_quic(found.clone(), target, client, http3, deadline).await.map(Reached::Quic)
+        let quic = open_quic(found.clone(), target, client, http3, deadline).await?;
+        by(deadline, greet(quic)).await.map(Reached::Quic)
     };
     let over_tcp =
         async { by(deadline, open_tls(found.clone(), target, client)).await.map(Reached::Link) };

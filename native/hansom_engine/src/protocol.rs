@@ -46,7 +46,7 @@ pub(crate) struct Terms {
     pub(crate) h2c: bool,
     /// The port dialled.
     pub(crate) port: u16,
-    /// For whatever the protocol has to agree on with the peer.
+    /// For the exchange of HTTP/2 settings.
     pub(crate) timeout: Option<Duration>,
     /// The connection's own settings.
     pub(crate) config: Config,
@@ -54,13 +54,11 @@ pub(crate) struct Terms {
 
 /// Dials and agrees on a protocol.
 pub(crate) async fn dial(target: &Dial, terms: Terms) -> Result<Established, Error> {
-    match connect::dial(target, &terms.config.http3).await? {
+    let Terms { config, port, .. } = &terms;
+    let greet = async |quic| http3::Session::open(quic, config, *port).await.map(Box::new);
+    match connect::dial(target, &config.http3, greet).await? {
         Reached::Link(link) => establish(link, terms).await,
-        Reached::Quic(quic) => {
-            let Terms { config, port, timeout, .. } = terms;
-            let session = http3::Session::open(quic, &config, port, timeout).await?;
-            Ok(Established::Http3(Box::new(session)))
-        }
+        Reached::Quic(session) => Ok(Established::Http3(session)),
     }
 }
 

@@ -5,7 +5,6 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::{Context, Poll, Wake, Waker};
-use std::time::Duration;
 
 use bytes::Bytes;
 use quinn::{
@@ -77,29 +76,18 @@ impl Wake for Alarm {
 }
 
 impl Session {
-    /// Sends our settings, at most for `limit`. The peer's are not waited for: requests are allowed
-    /// before they come (RFC 9114, section 7.2.4.2).
+    /// Sends our settings, which may have to wait for the peer to allow it: the caller bounds it. The
+    /// peer's are not waited for: requests are allowed before they come (RFC 9114, section 7.2.4.2).
     ///
     /// # Errors
-    /// [`Error::Timeout`], or why the connection was lost.
-    pub(crate) async fn open(
-        mut quic: Quic,
-        config: &Config,
-        port: u16,
-        limit: Option<Duration>,
-    ) -> Result<Self, Error> {
+    /// Why the connection was lost.
+    pub(crate) async fn open(mut quic: Quic, config: &Config, port: u16) -> Result<Self, Error> {
         let early = quic.take_early();
         let limits = SectionLimits {
             head: config.limits.header_bytes,
             trailers: config.limits.trailer_bytes,
         };
-        let greeting = greet(quic.connection().clone(), limits);
-        let greeted = match limit {
-            Some(limit) => {
-                tokio::time::timeout(limit, greeting).await.unwrap_or(Err(Error::Timeout))?
-            }
-            None => greeting.await?,
-        };
+        let greeted = greet(quic.connection().clone(), limits).await?;
         let alarm = Arc::new(Alarm { raised: AtomicBool::new(true), outer: Default::default() });
         Ok(Self {
             failure: None,

@@ -9,6 +9,7 @@ mod certificates;
 #[path = "../support/host.rs"]
 mod host;
 
+mod dialling;
 mod early;
 mod exchange;
 mod faults;
@@ -17,4 +18,7 @@ mod limits;
 mod messages;
 mod peer;
 mod server;
+#[path = "../tls/server.rs"]
+#[allow(dead_code, unused_imports, reason = "TLS over TCP has more tests")]
+mod tcp;
 mod upload;

@@ -11,7 +11,7 @@ use quinn::{
     VarInt,
 };
 
-use crate::certificates::{Authority, config_for};
+use crate::certificates::{Authority, config_for, plain_config};
 use crate::host::{Client, Pending, answer, describe, within};
 
 pub(crate) const DATA: u64 = 0x0;
@@ -36,6 +36,11 @@ pub(crate) fn server_config(transport: TransportConfig) -> ServerConfig {
 pub(crate) fn endpoint(config: ServerConfig) -> Endpoint {
     let socket = UdpSocket::bind("127.0.0.1:0").unwrap();
     Endpoint::new(EndpointConfig::default(), Some(config), socket, Arc::new(TokioRuntime)).unwrap()
+}
+
+/// The same for TLS over TCP.
+pub(crate) fn tcp_config() -> rustls::ServerConfig {
+    plain_config(&AUTHORITY.issue(&["a.test"]))
 }
 
 /// Options under which that server is trusted; sessions are resumed among connections that share

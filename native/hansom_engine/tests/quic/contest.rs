@@ -4,7 +4,9 @@ use std::io::ErrorKind;
 use std::net::UdpSocket;
 use std::time::{Duration, Instant};
 
-use hansom_engine::{Dial, Error, QuicDial};
+use hansom_engine::connect;
+use hansom_engine::transport::Quic;
+use hansom_engine::{Dial, Error, Http3Config, QuicDial};
 use quinn::EndpointConfig;
 use tokio::net::TcpSocket;
 
@@ -163,6 +165,24 @@ async fn without_tls_1_3_there_is_only_tcp() {
     let options = TlsOptions { versions: vec![TlsVersion::Tls12], ..authority.trusted() };
     let link = link(dial(&server.dial("a.test", options)).await);
     assert_eq!(link.tls_version(), Some(TlsVersion::Tls12));
+}
+
+// Clauses: H3-2, NEG-3
+#[tokio::test]
+async fn what_fails_after_the_handshake_falls_back_at_once() {
+    let authority = Authority::new("root");
+    let (udp, tcp) = twins();
+    let server = Server::start_on(udp, config(&authority), EndpointConfig::default());
+    server.serve();
+    let refuse = async |_| Err::<Quic, _>(Error::ConnectionClosed("normal"));
+    let (target, http3) = (server.dial("a.test", authority.trusted()), Http3Config::default());
+    let reached = within(connect::dial(&target, &http3, refuse)).await;
+    // Nobody listens yet.
+    assert_eq!(reached.map(drop), Err(Error::Posix("econnrefused")));
+    let _tcp = serve_tls(tcp, &authority);
+    let begin = Instant::now();
+    link(within(connect::dial(&target, &http3, refuse)).await);
+    assert!(begin.elapsed() < AT_ONCE, "{:?}", begin.elapsed());
 }
 
 // Clauses: H3-3

@@ -7,7 +7,7 @@ use hansom_engine::transport::Address;
 use hansom_engine::{Error, Http3Config};
 
 use crate::certificates::{Authority, within};
-use crate::server::{Server, config, echo, quic};
+use crate::server::{Server, as_it_is, config, echo, quic};
 
 #[tokio::test]
 async fn a_connection_moves_to_another_address() {
@@ -34,8 +34,10 @@ async fn silence_ends_a_connection() {
     let brief =
         Http3Config { idle_timeout: Some(Duration::from_millis(300)), ..Http3Config::default() };
     let target = server.dial("a.test", authority.trusted());
-    let (client, _accepted) =
-        tokio::join!(async { quic(connect::dial(&target, &brief).await) }, server.accept());
+    let (client, _accepted) = tokio::join!(
+        async { quic(connect::dial(&target, &brief, as_it_is).await) },
+        server.accept()
+    );
     within(client.connection().closed()).await;
     assert_eq!(client.check(), Err(Error::ConnectionClosed("timeout")));
 }
@@ -50,8 +52,10 @@ async fn pings_keep_a_connection() {
         ..Http3Config::default()
     };
     let target = server.dial("a.test", authority.trusted());
-    let (client, accepted) =
-        tokio::join!(async { quic(connect::dial(&target, &kept).await) }, server.accept());
+    let (client, accepted) = tokio::join!(
+        async { quic(connect::dial(&target, &kept, as_it_is).await) },
+        server.accept()
+    );
     let over = tokio::time::timeout(Duration::from_secs(4), client.connection().closed()).await;
     assert!(over.is_err(), "{over:?}");
     echo(client.connection(), &accepted).await;

@@ -82,22 +82,27 @@ pub(crate) fn target(address: SocketAddr, name: &str, options: TlsOptions) -> Di
     }
 }
 
-pub(crate) async fn dial(target: &Dial) -> Result<Reached, Error> {
-    within(connect::dial(target, &Http3Config::default())).await
+/// No protocol is begun on it.
+pub(crate) async fn as_it_is(quic: Quic) -> Result<Quic, Error> {
+    Ok(quic)
+}
+
+pub(crate) async fn dial(target: &Dial) -> Result<Reached<Quic>, Error> {
+    within(connect::dial(target, &Http3Config::default(), as_it_is)).await
 }
 
 pub(crate) async fn connected(target: &Dial) -> Quic {
     quic(dial(target).await)
 }
 
-pub(crate) fn quic(reached: Result<Reached, Error>) -> Quic {
+pub(crate) fn quic(reached: Result<Reached<Quic>, Error>) -> Quic {
     match reached {
         Ok(Reached::Quic(quic)) => quic,
         other => panic!("{other:?}"),
     }
 }
 
-pub(crate) fn link(reached: Result<Reached, Error>) -> Link {
+pub(crate) fn link(reached: Result<Reached<Quic>, Error>) -> Link {
     match reached {
         Ok(Reached::Link(link)) => link,
         other => panic!("{other:?}"),

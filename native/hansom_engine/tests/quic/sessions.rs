@@ -10,11 +10,11 @@ use hansom_engine::{Dial, Error, Http3Config};
 use quinn::{Connection, EndpointConfig, TokenLog, TokenReuseError, ValidationTokenConfig};
 
 use crate::certificates::{Authority, within};
-use crate::server::{Server, config, connected, echo, quic};
+use crate::server::{Server, as_it_is, config, connected, echo, quic};
 
 async fn with_early_data(target: &Dial) -> Quic {
     let config = Http3Config { early_data: true, ..Http3Config::default() };
-    quic(within(connect::dial(target, &config)).await)
+    quic(within(connect::dial(target, &config, as_it_is)).await)
 }
 
 /// Connects once, and waits until the client has a session to resume.

@@ -5,8 +5,8 @@ use hansom_engine::transport::Link;
 use hansom_engine::{Dial, Error, Http3Config};
 
 pub(crate) async fn dial(target: &Dial) -> Result<Link, Error> {
-    match connect::dial(target, &Http3Config::default()).await? {
+    match connect::dial(target, &Http3Config::default(), async |quic| Ok(quic)).await? {
         Reached::Link(link) => Ok(link),
-        reached @ Reached::Quic(_) => panic!("{reached:?}"),
+        Reached::Quic(quic) => panic!("{quic:?}"),
     }
 }
