@@ -79,12 +79,7 @@ impl crate::streams::Session for Session {
         None
     }
 
-    fn poll_room(
-        &mut self,
-        open: usize,
-        _: Option<&http::Request<()>>,
-        cx: &mut Context<'_>,
-    ) -> Room {
+    fn poll_room(&mut self, open: usize, cx: &mut Context<'_>) -> Room {
         if open >= self.line.peer().max_streams as usize {
             // Raised by settings of the peer, which `poll` looks out for.
             return Room::Later;

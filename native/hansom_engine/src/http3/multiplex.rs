@@ -83,13 +83,13 @@ impl crate::streams::Session for Session {
         self.early.is_some().then(|| head.clone())
     }
 
-    fn poll_room(&mut self, _: usize, head: Option<&Head>, cx: &mut Context<'_>) -> Room {
+    fn may_send(&self, head: &Head) -> bool {
+        head.safe || self.early.is_none()
+    }
+
+    fn poll_room(&mut self, _: usize, cx: &mut Context<'_>) -> Room {
         if self.failure.is_some() {
             return Room::Over;
-        }
-        if self.early.is_some() && head.is_some_and(|head| !head.safe) {
-            // The end of the handshake wakes the connection.
-            return Room::Later;
         }
         if self.spare.is_some() {
             return Room::Yes;

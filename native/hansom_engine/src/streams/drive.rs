@@ -275,6 +275,7 @@ impl<H: Host, S: Session> Streams<H, S> {
         self.work_on_ready(port);
         let streams = std::mem::take(&mut self.streams);
         self.queued.clear();
+        self.postponed.clear();
         self.pulled.clear();
         self.stepped.clear();
         self.handled.clear();

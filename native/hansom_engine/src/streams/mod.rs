@@ -42,6 +42,8 @@ pub(crate) struct Streams<H: Host, S: Session> {
     streams: Slab<Stream<H, S>>,
     /// Streams the peer has no room for yet, oldest first.
     queued: VecDeque<usize>,
+    /// Streams whose requests may not be sent before the handshake is complete, oldest first.
+    postponed: VecDeque<usize>,
     /// Streams whose messages are pulled, oldest first.
     pulled: Vec<usize>,
     /// Streams that are sent and read by commands of a process, oldest first.
@@ -96,6 +98,7 @@ impl<H: Host, S: Session> Streams<H, S> {
             session: Some(session),
             streams: Slab::new(),
             queued: VecDeque::new(),
+            postponed: VecDeque::new(),
             pulled: Vec::new(),
             stepped: Vec::new(),
             was_stepped: false,
@@ -204,6 +207,7 @@ impl<H: Host, S: Session> Streams<H, S> {
         }
         if matches!(stream.receive, Receive::Queued(_)) {
             self.queued.retain(|other| *other != key);
+            self.postponed.retain(|other| *other != key);
         }
         if self.newest == Some(key) {
             self.newest = None;

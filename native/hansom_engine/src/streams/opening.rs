@@ -45,12 +45,7 @@ impl<H: Host, S: Session> Streams<H, S> {
         if send == SendTimeout::Never && outbox.len() as u64 > at_once {
             return refuse(role, Error::SendBufferFull, port);
         }
-        if S::max_streams(port.config) == MaxStreams::Fail
-            && (!self.queued.is_empty() || self.poll_room(None) == Room::Later)
-        {
-            return refuse(role, Error::MaxStreamsExceeded, port);
-        }
-        port.status.count_request();
+        let later = !session.may_send(&head);
         let entry = self.streams.vacant_entry();
         let key = entry.key();
         entry.insert(Stream {
@@ -85,33 +80,51 @@ impl<H: Host, S: Session> Streams<H, S> {
                 entered: None,
             },
         });
-        self.queued.push_back(key);
-        if S::WOKEN_FROM_OUTSIDE {
-            self.ready.note_connection();
+        if later {
+            self.postponed.push_back(key);
         } else {
+            self.queued.push_back(key);
             self.open_queued(port);
+            if !self.streams.contains(key) {
+                return None;
+            }
         }
+        port.status.count_request();
         // One that still waits has its deadline set by this.
         self.ready.note(key);
         Some(key)
     }
 
     /// Whether one more stream can be opened.
-    fn poll_room(&mut self, key: Option<usize>) -> Room {
+    fn poll_room(&mut self) -> Room {
         let open = self.open;
         let Some(session) = &mut self.session else { return Room::Over };
-        let head = key.and_then(|key| match self.streams.get(key).map(|it| &it.receive) {
-            Some(Receive::Queued(head)) => Some(&**head),
-            _ => None,
-        });
-        session.poll_room(open, head, &mut Context::from_waker(self.ready.connection()))
+        session.poll_room(open, &mut Context::from_waker(self.ready.connection()))
+    }
+
+    /// Whether requests that were not to be sent before the end of the handshake can be sent now.
+    fn may_send_postponed(&self) -> bool {
+        let oldest = self.postponed.front().and_then(|key| self.streams.get(*key));
+        match (&self.session, oldest.map(|stream| &stream.receive)) {
+            (Some(session), Some(Receive::Queued(head))) => session.may_send(head),
+            _ => false,
+        }
     }
 
     /// Opens streams that wait, as far as the peer has room for them.
     pub(super) fn open_queued(&mut self, port: &mut Port<'_, H>) {
+        if self.may_send_postponed() {
+            // Most of them have waited for longer than the others.
+            self.postponed.append(&mut self.queued);
+            std::mem::swap(&mut self.postponed, &mut self.queued);
+        }
         while let Some(key) = self.queued.front().copied() {
-            match self.poll_room(Some(key)) {
+            match self.poll_room() {
                 Room::Yes => {}
+                Room::Later if S::max_streams(port.config) == MaxStreams::Fail => {
+                    self.give_up(key, &Error::MaxStreamsExceeded, port);
+                    continue;
+                }
                 // If it is over, those who wait end with the connection.
                 Room::Later | Room::Over => return,
                 Room::AfterNewest => {

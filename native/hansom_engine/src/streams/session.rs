@@ -58,8 +58,13 @@ pub(crate) trait Session: Sized + Send + 'static {
     /// request can be sent again.
     fn keep(&self, head: &Self::Head) -> Option<Self::Head>;
 
+    /// Whether a request may be sent now. If not, it has to wait for the end of the handshake, which
+    /// wakes the connection.
+    fn may_send(&self, _: &Self::Head) -> bool {
+        true
+    }
     /// Whether one more stream can be opened besides the `open` ones.
-    fn poll_room(&mut self, open: usize, head: Option<&Self::Head>, cx: &mut Context<'_>) -> Room;
+    fn poll_room(&mut self, open: usize, cx: &mut Context<'_>) -> Room;
     /// Bytes of content a new stream may certainly take without waiting.
     fn content_room(&self) -> u64;
     /// Opens a stream, for which there is room.

@@ -72,6 +72,23 @@ async fn or_fail_at_once() {
 }
 
 // Clauses: H2-4
+#[tokio::test]
+async fn what_the_peer_allows_never_fails() {
+    let http3 = Http3Config { max_streams: MaxStreams::Fail, ..Http3Config::default() };
+    let config = Config { http3, ..Config::default() };
+    let (client, raw) = Raw::connected_to(config, streams(20), &[]).await;
+    // On one thread these reach the connection together.
+    let pending: Vec<_> = (0..20).map(|n| get(&client, &format!("/{n}"))).collect();
+    let beyond = get(&client, "/20");
+    assert_eq!(error(beyond).await, Error::MaxStreamsExceeded);
+    for pending in pending {
+        raw.request().await.answer(b"allowed").await;
+        assert_eq!(full(pending).await, (200, b"allowed".to_vec()));
+    }
+    assert_eq!(client.connection.info().totals.requests, 20);
+}
+
+// Clauses: H2-4
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn header_sections_larger_than_the_peer_takes_are_refused() {
     // SETTINGS_MAX_FIELD_SECTION_SIZE of 300.

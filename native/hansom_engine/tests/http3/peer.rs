@@ -21,9 +21,9 @@ pub(crate) const GOAWAY: u64 = 0x7;
 
 static AUTHORITY: LazyLock<Authority> = LazyLock::new(|| Authority::new("root"));
 
-/// A server configuration with the name `a.test`.
+/// A server configuration with the names `a.test` and `early.test`.
 pub(crate) fn server_config(transport: TransportConfig) -> ServerConfig {
-    let identity = AUTHORITY.issue(&["a.test"]);
+    let identity = AUTHORITY.issue(&["a.test", "early.test"]);
     let mut tls = config_for(&identity, &[&rustls::version::TLS13]);
     tls.alpn_protocols = vec![b"h3".to_vec()];
     tls.max_early_data_size = u32::MAX;
