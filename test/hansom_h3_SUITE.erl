@@ -9,7 +9,7 @@
 -define(CONN, (hansom_case:conn())).
 
 -import(hansom_case, [start_with/1, state/1, is_state/2, async/1, result/1, process/0, run_in/2, kill/1,
-                      payload/1, payloads/1, body_of/1, pieces/1, no_message/0, wait_for/1]).
+                      payload/1, payloads/1, body_of/1, pieces/1, pulled/2, no_message/0, wait_for/1]).
 -import(hansom_h3_case, [options/1, options/2, open/1, open/2, connect/1, with_origin/3, seen/1]).
 -import(hansom_server_case, [port/2]).
 -import(hansom_h2_case, [get/2, get/3, post/3]).
@@ -26,6 +26,7 @@ end_per_testcase(_, Config) -> hansom_case:end_case(Config).
 deviations() ->
     [{h3_09_resets, "synchronous callers wait for ever"},
      {h3_10_the_server_closes, "not everybody is told"},
+     {h3_10_complete_response_not_yet_pulled, "it is lost"},
      {h3_10_stateless_reset, "not everybody is told"},
      {h3_11_trailers_of_a_streamed_response, "an error, or no end"},
      {h3_12_probes, "a probe closes the connection"},
@@ -125,6 +126,25 @@ h3_10_the_server_closes(Config) ->
     %% It can be dialled again.
     ok = ?CONN:connect(Pid),
     ?assertMatch({ok, 200, _, _}, get(Pid, "/hello")).
+
+%% A response that has come whole does not need its connection any more.
+%% Clauses: H3-10, H2-10
+h3_10_complete_response_not_yet_pulled(Config) ->
+    [begin
+         Pid = open(More, Config),
+         {ok, Pid} = ?CONN:request_async(Pid, <<"GET">>, <<"/bytes/10000">>, [], <<>>, once),
+         [{status, 200, <<>>}, {headers, _}] = [payload(Pid), payload(Pid)],
+         wait_for(fun() -> maps:get(buffered_in, hansom_nif:info(Pid)) =:= 10000 end),
+         %% What came of another request since shows that the end is here too.
+         {ok, 200, _, _} = get(Pid, "/hello"),
+         Lost = get(Pid, "/goaway/close?code=258"),
+         ?assertMatch({error, {transport_error, 16#102, _}}, Lost),
+         is_state(Pid, closed),
+         case Unpulled of
+             kept -> ?assertEqual(10000, byte_size(body_of(pulled(Pid, Pid))));
+             dropped -> ?assertEqual(Lost, payload(Pid))
+         end
+     end || {More, Unpulled} <- [{#{}, kept}, {#{unpulled => drop}, dropped}]].
 
 %% Clauses: H3-10, TRAP-27
 h3_10_stateless_reset(Config) ->

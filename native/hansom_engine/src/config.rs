@@ -66,7 +66,7 @@ pub struct Config {
     /// Report a body cut short by the peer as complete, as hackney does. Default false.
     pub truncated_body_ok: bool,
     /// Fail a response that is complete, but was not yet pulled to its end, when its connection is
-    /// lost or the peer says goodbye, as hackney does. Default false. HTTP/2 and HTTP/3.
+    /// lost or ended by a GOAWAY, as hackney does. Default false. HTTP/2 and HTTP/3.
     pub drop_unpulled: bool,
     /// The `Host` field of requests without one.
     pub host_header: Vec<u8>,

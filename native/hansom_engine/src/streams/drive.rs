@@ -4,9 +4,10 @@ use std::task::Context;
 
 use tokio::time::Instant;
 
-use super::Streams;
+use super::receive::Share;
 use super::session::{Goaway, Progress, Session};
 use super::stream::{Receive, Role, Stream};
+use super::{Side, Streams};
 use crate::error::Error;
 use crate::event::{Answer, Notice, State};
 use crate::host::Host;
@@ -159,6 +160,7 @@ impl<H: Host, S: Session> Streams<H, S> {
             session.close();
         }
         self.work_on_ready(port);
+        self.take_in_all(port);
         let keys: Vec<usize> = self.streams.iter().map(|(key, _)| key).collect();
         for key in keys {
             let drop_pulled = port.config.drop_unpulled;
@@ -170,6 +172,16 @@ impl<H: Host, S: Session> Streams<H, S> {
             } else if let Some(stream) = self.remove(key) {
                 stream.lost(error, last, port);
             }
+        }
+    }
+
+    /// Takes in what has come and nobody wanted so far, so that it is known which responses are complete.
+    fn take_in_all(&mut self, port: &mut Port<'_, H>) {
+        let Some(session) = &mut self.session else { return };
+        for (_, stream) in &mut self.streams {
+            self.stalled -= usize::from(stream.stalled);
+            let side = &mut Side { session, held: &mut self.held };
+            stream.take_in(Share::All, side, port);
         }
     }
 
@@ -226,7 +238,8 @@ impl<H: Host, S: Session> Streams<H, S> {
         }
         let session = self.session.as_mut().filter(|_| !self.lost);
         if let Some(error) = session.and_then(|session| session.expire(now)) {
-            self.end(&error, port);
+            self.lose(&error, port);
+            self.finish_draining(port);
         }
     }
 
@@ -244,7 +257,8 @@ impl<H: Host, S: Session> Streams<H, S> {
         };
         if sound.is_err() && !self.draining {
             let error = self.session.as_ref().map_or(Error::Closed, S::unsound);
-            self.end(&error, port);
+            self.lose(&error, port);
+            self.finish_draining(port);
         }
         port.sink.reply(caller, sound.map_or_else(Answer::Error, |()| Answer::Ok));
     }

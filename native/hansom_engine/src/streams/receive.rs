@@ -13,6 +13,15 @@ use crate::headers::HeaderList;
 use crate::host::{BodyBuffer, Host};
 use crate::port::Port;
 
+/// How much is taken in of what has come.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Share {
+    /// What the reader wants now, and a little ahead.
+    Wanted,
+    /// Everything: a window at most.
+    All,
+}
+
 impl<H: Host, S: Session> Stream<H, S> {
     /// Does whatever can be done on this stream.
     pub(super) fn work(&mut self, side: &mut Side<'_, S>, port: &mut Port<'_, H>) -> Fate {
@@ -23,7 +32,7 @@ impl<H: Host, S: Session> Stream<H, S> {
         let sent = self.send_more(side, port);
         let mut came = false;
         let fate = loop {
-            came |= self.take_in(side, port);
+            came |= self.take_in(Share::Wanted, side, port);
             let fate = self.hand_on(side, port);
             // What was handed on may have made room for more.
             if fate != Fate::Open || !self.stalled || !self.wants_more() {
@@ -36,11 +45,16 @@ impl<H: Host, S: Session> Stream<H, S> {
     }
 
     /// Takes in what has come; `true` if anything has.
-    fn take_in(&mut self, side: &mut Side<'_, S>, port: &mut Port<'_, H>) -> bool {
+    pub(super) fn take_in(
+        &mut self,
+        share: Share,
+        side: &mut Side<'_, S>,
+        port: &mut Port<'_, H>,
+    ) -> bool {
         let mut progress = false;
         self.stalled = false;
         while self.outcome.is_none() {
-            if !self.wants_more() {
+            if share == Share::Wanted && !self.wants_more() {
                 self.stalled = true;
                 break;
             }

@@ -322,8 +322,14 @@ async fn a_draining_connection_goes_on_opening_windows() {
 // Clauses: H2-8, H2-9
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_complete_response_is_read_to_its_end_whatever_the_peer_does_then() {
-    for ending in 0..3 {
-        let (client, mut raw) = Raw::connected(Config::default(), &[]).await;
+    for ending in 0..4 {
+        let http2 = Http2Config {
+            ping_interval: (ending == 3).then_some(Duration::from_millis(20)),
+            ping_timeout: Duration::from_secs(1),
+            ..Http2Config::default()
+        };
+        let config = Config { http2, ..Config::default() };
+        let (client, mut raw) = Raw::connected(config, &[]).await;
         let (receiver, mut inbox) = mailbox(1);
         let mine = receiver.clone();
         let options = RequestOptions::default();
@@ -338,11 +344,13 @@ async fn a_complete_response_is_read_to_its_end_whatever_the_peer_does_then() {
         let expected = match ending {
             0 => Error::Goaway(H2Code(11)),
             1 => Error::ClosedBy("protocol_error"),
+            3 => Error::ClosedBy("ping_timeout"),
             _ => Error::ClosedBy("tcp_closed"),
         };
         match ending {
             0 => raw.go_away(3, 11).await,
             1 => raw.send(DATA, 0, 0, b"of no stream").await,
+            3 => {}
             _ => raw.socket.shutdown().await.unwrap(),
         }
         assert_eq!(error(other).await, expected);

@@ -3,12 +3,13 @@
 use std::time::Duration;
 
 use hansom_engine::{
-    AsyncMode, Command, Config, Content, Error, Http3Config, Limit, Notice, RequestOptions, State,
+    Answer, AsyncMode, BodyBuffer, Command, Config, Content, Error, Http3Config, Limit, Notice,
+    RequestOptions, State,
 };
 use quinn::{TransportConfig, VarInt};
 
 use crate::ask::{accepted, ask, ask_with, get, get_async, mailbox, next, request};
-use crate::host::{Client, PATIENCE, answer, error, full};
+use crate::host::{Client, PATIENCE, Pending, answer, error, full};
 use crate::peer::{
     DATA, Exchange, GOAWAY, HEADERS, Raw, SETTINGS, accept, connect, frame, section,
 };
@@ -343,6 +344,82 @@ async fn what_is_complete_when_the_peer_closes_is_not_lost() {
     crate::host::within(stopped).await.unwrap();
     raw.connection.close(VarInt::from_u32(0x100), b"");
     assert_eq!(full(pending).await, (200, b"whole".to_vec()));
+    closed(&client);
+}
+
+/// Asks for a response of a mebibyte, of which as much comes as is read without being asked for, and
+/// waits until the client's end has all of it.
+async fn unread(client: &Client, raw: &Raw, pending: Pending) -> Exchange {
+    accepted(pending).await;
+    let mut exchange = raw.request().await;
+    exchange.answer(&vec![b'x'; 1 << 20]).await;
+    crate::host::within(exchange.send.stopped()).await.unwrap();
+    assert!(client.connection.info().buffered_in < 1 << 17);
+    exchange
+}
+
+// Clauses: H3-10, H3-8
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_complete_response_is_read_to_its_end_whatever_the_peer_does_then() {
+    for violates in [false, true] {
+        let (client, mut raw) = Raw::connected(Config::default()).await;
+        let (receiver, mut inbox) = mailbox(1);
+        let options = RequestOptions::default();
+        let pulled = get_async(&client, "/", receiver.clone(), AsyncMode::Once, options);
+        let _pulled = unread(&client, &raw, pulled).await;
+        let request = request("GET", "/", Content::Empty);
+        let head = client.ask(|caller| Command::RequestStreaming { caller, request, options });
+        let mut exchange = raw.request().await;
+        exchange.answer(&vec![b'y'; 1 << 20]).await;
+        crate::host::within(exchange.send.stopped()).await.unwrap();
+        assert_eq!(crate::host::status(head).await, 200);
+        let other = get(&client, "/");
+        let _other = raw.request().await;
+        if violates {
+            raw.say(&frame(DATA, b"")).await;
+        } else {
+            raw.connection.close(VarInt::from_u32(0x102), b"");
+        }
+        assert!(matches!(error(other).await, Error::TransportError { .. }));
+        assert_eq!(client.connection.state(), State::Closed);
+        assert!(
+            matches!(answer(client.body()).await, Answer::Data(body) if body.as_slice().len() == 1 << 20)
+        );
+        for message in ["status 200", "headers"] {
+            assert_eq!(next(&mut inbox).await, message);
+        }
+        let mut left = 1 << 20;
+        while left > 0 {
+            client.tell(Command::StreamNext { receiver: Some(receiver.clone()) });
+            let piece = next(&mut inbox).await;
+            assert!(piece.starts_with("xxx"), "{piece:.40}");
+            left -= piece.len();
+        }
+        client.tell(Command::StreamNext { receiver: Some(receiver) });
+        assert_eq!(next(&mut inbox).await, "done");
+        closed(&client);
+    }
+}
+
+// Clauses: H3-10, H3-8
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_complete_response_that_was_not_pulled_is_dropped_if_told_so() {
+    let config = Config { drop_unpulled: true, ..Config::default() };
+    let (client, mut raw) = Raw::connected(config).await;
+    let (receiver, mut inbox) = mailbox(1);
+    let options = RequestOptions::default();
+    let pulled = get_async(&client, "/", receiver.clone(), AsyncMode::Once, options);
+    let _pulled = unread(&client, &raw, pulled).await;
+    for message in ["status 200", "headers"] {
+        assert_eq!(next(&mut inbox).await, message);
+    }
+    // What the peer serves comes to its end after a GOAWAY, also where nobody is waited for by the peer.
+    raw.say(&frame(GOAWAY, &[4])).await;
+    client.reaches(State::Closed).await;
+    client.tell(Command::StreamNext { receiver: Some(receiver) });
+    assert!(next(&mut inbox).await.starts_with("xxx"));
+    raw.connection.close(VarInt::from_u32(0x100), b"");
+    assert_eq!(next(&mut inbox).await, "ConnectionClosed(\"normal\")");
     closed(&client);
 }
 
