@@ -133,7 +133,7 @@ pub(crate) fn list(map: &HeaderMap) -> HeaderList {
 
 #[cfg(test)]
 mod tests {
-    use super::{Origin, request, trailers};
+    use super::{Origin, list, request, trailers};
     use crate::command::{Content, Request};
     use crate::error::Error;
     use crate::headers::HeaderList;
@@ -145,8 +145,8 @@ mod tests {
     }
 
     fn build(
-        method: &str,
-        target: &str,
+        method: impl Into<Vec<u8>>,
+        target: impl Into<Vec<u8>>,
         fields: &[(&str, &str)],
     ) -> Result<http::Request<()>, Error> {
         let mut headers = HeaderList::default();
@@ -154,8 +154,25 @@ mod tests {
             headers.push(name.as_bytes(), value.as_bytes());
         }
         let content: Content<NoPayload> = Content::Empty;
-        let (method, target) = (method.as_bytes().to_vec(), target.as_bytes().to_vec());
+        let (method, target) = (method.into(), target.into());
         request(&Request { method, target, headers, content }, &origin()).map(|(head, _)| head)
+    }
+
+    /// The bytes for which `build` gives an error.
+    fn refused<T>(build: impl Fn(u8) -> Result<T, Error>) -> Vec<u8> {
+        (0..=255)
+            .filter(|byte| match build(*byte) {
+                Ok(_) => false,
+                Err(error) => {
+                    assert_eq!(error, Error::ProtocolError, "byte {byte}");
+                    true
+                }
+            })
+            .collect()
+    }
+
+    fn all_but(allowed: impl Fn(u8) -> bool) -> Vec<u8> {
+        (0..=255).filter(|byte| !allowed(*byte)).collect()
     }
 
     // Clauses: H2-1
@@ -230,6 +247,82 @@ mod tests {
         };
         assert_eq!(ask(apart), Some(Error::HeaderListTooLarge));
         assert_eq!(ask(alike), None);
+    }
+
+    // Clauses: H2-1
+    #[test]
+    fn fields_keep_their_order_and_those_of_one_name_stand_together() {
+        let given = [("z", "1"), ("Accept", "2"), ("b", "3"), ("Z", "4"), ("a", "5"), ("b", "6")];
+        let head = build("GET", "/", &given).unwrap();
+        let sent: Vec<_> = head
+            .headers()
+            .iter()
+            .map(|(name, value)| (name.as_str(), value.to_str().unwrap()))
+            .collect();
+        let expected =
+            [("z", "1"), ("z", "4"), ("accept", "2"), ("b", "3"), ("b", "6"), ("a", "5")];
+        assert_eq!(sent, expected);
+        let came = list(head.headers());
+        let came: Vec<_> = came.iter().collect();
+        assert_eq!(came, expected.map(|(name, value)| (name.as_bytes(), value.as_bytes())));
+    }
+
+    // Clauses: H2-2
+    #[test]
+    fn bytes_that_are_refused_in_targets() {
+        let around = |before: &[u8], byte| [before, &[byte], b"c"].concat();
+        let target = |before: &'static [u8]| {
+            move |byte| {
+                let target = around(before, byte);
+                let head = build("GET", target.as_slice(), &[])?;
+                // What is not refused is sent as it is.
+                assert_eq!(head.uri().path_and_query().unwrap().as_str().as_bytes(), target);
+                Ok(())
+            }
+        };
+        let visible = |byte: u8| byte.is_ascii_graphic();
+        let path = all_but(|byte| visible(byte) && !b"#<>`".contains(&byte));
+        assert_eq!(refused(target(b"/a")), path);
+        let query = all_but(|byte| visible(byte) && !b"#<>\"".contains(&byte));
+        assert_eq!(refused(target(b"/a?b")), query);
+        // Bytes beyond ASCII only as UTF-8.
+        assert!(build("GET", "/\u{e9}?\u{20ac}", &[]).is_ok());
+        assert!(build("GET", &b"/\xe9"[..], &[]).is_err());
+    }
+
+    // Clauses: H2-2
+    #[test]
+    fn the_longest_target() {
+        let target = |len: usize| [b"/".as_slice(), &vec![b'a'; len - 1]].concat();
+        assert!(build("GET", target(65_534), &[]).is_ok());
+        assert_eq!(build("GET", target(65_535), &[]).err(), Some(Error::ProtocolError));
+    }
+
+    // Clauses: H2-2
+    #[test]
+    fn bytes_that_are_refused_in_methods_and_fields() {
+        // RFC 9110, section 5.6.2
+        let token = |byte: u8| byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte);
+        assert_eq!(refused(|byte| build([b'A', byte], "/", &[])), all_but(token));
+        assert_eq!(build("", "/", &[]).err(), Some(Error::ProtocolError));
+        let field = |name: &[u8], value: &[u8]| {
+            let mut list = HeaderList::default();
+            list.push(name, value);
+            let map = trailers(&list)?;
+            let (sent, as_given) = map.iter().next().unwrap();
+            assert_eq!(sent.as_str().as_bytes(), name.to_ascii_lowercase());
+            assert_eq!(as_given.as_bytes(), value);
+            Ok(())
+        };
+        assert_eq!(refused(|byte| field(&[b'a', byte], b"")), all_but(token));
+        assert_eq!(field(b"", b""), Err(Error::ProtocolError));
+        let no_control = |byte| byte == b'\t' || !u8::is_ascii_control(&byte);
+        assert_eq!(refused(|byte| field(b"a", &[b'b', byte, b'c'])), all_but(no_control));
+        // Not around a value.
+        let blank = |byte| byte == b' ' || byte == b'\t';
+        let around = all_but(|byte| no_control(byte) && !blank(byte));
+        assert_eq!(refused(|byte| field(b"a", &[byte, b'c'])), around);
+        assert_eq!(refused(|byte| field(b"a", &[b'b', byte])), around);
     }
 
     #[test]

@@ -71,20 +71,98 @@ async fn large_bodies_go_both_ways() {
     assert!(back == body);
 }
 
+/// The fields of a header block, each by its place in the static table of HPACK and the length of
+/// its value as it is written, if it is (RFC 7541, section 6).
+fn fields_of(block: &[u8]) -> Vec<(u64, Option<u64>)> {
+    let mut rest = block;
+    let mut fields = Vec::new();
+    while let Some(first) = rest.first() {
+        let prefix = match first {
+            0x80.. => 7,
+            0x40.. => 6,
+            0x20.. => 5,
+            _ => 4,
+        };
+        let index = number(&mut rest, prefix);
+        match prefix {
+            7 => fields.push((index, None)),
+            // A size of the dynamic table.
+            5 => {}
+            _ => {
+                assert_ne!(index, 0, "a name of the static table");
+                let length = number(&mut rest, 7);
+                rest = &rest[length as usize..];
+                fields.push((index, Some(length)));
+            }
+        }
+    }
+    fields
+}
+
+/// RFC 7541, section 5.1
+fn number(rest: &mut &[u8], prefix: u32) -> u64 {
+    let most = (1 << prefix) - 1;
+    let mut next = || {
+        let (byte, others) = rest.split_first().unwrap();
+        *rest = others;
+        u64::from(*byte)
+    };
+    let mut value = next() & most;
+    if value == most {
+        for shift in (0..).step_by(7) {
+            let byte = next();
+            value += (byte & 0x7f) << shift;
+            if byte < 0x80 {
+                break;
+            }
+        }
+    }
+    value
+}
+
 // Clauses: H2-1
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn pseudo_header_fields_come_in_order_and_nothing_is_added() {
-    let (client, mut raw) = Raw::connected(Config::default(), &[]).await;
-    let pending = get(&client, "/p");
-    let block = raw.next(HEADERS).await.payload;
-    let mut decoded = Vec::new();
-    // The library's own encoder indexes what it can: the order is told by the first bytes.
-    decoded.extend_from_slice(&block[..2]);
-    assert_eq!(decoded, [0x82, 0x86], ":method GET, then :scheme http");
-    assert_eq!(block[2] & 0xc0, 0x40, ":authority is a new entry of the table");
-    assert_eq!(block[2] & 0x3f, 1);
+async fn pseudo_header_fields_come_in_order_then_the_users_and_nothing_else() {
+    // Without a dynamic table names stay what they are.
+    let (client, mut raw) = Raw::connected(Config::default(), &[(1, 0)]).await;
+    let mut request = request("GET", "/", Content::Empty);
+    request.target = b"/00000000".to_vec();
+    for (name, zeros) in [("User-Agent", 8), ("accept", 16), ("host", 8), ("age", 24)] {
+        request.headers.push(name.as_bytes(), &vec![b'0'; zeros]);
+    }
+    request.headers.push(b"accept", &[b'0'; 32]);
+    let options = RequestOptions::default();
+    let pending = client.ask(|caller| Command::Request { caller, request, options });
+    let fields = fields_of(&raw.next(HEADERS).await.payload);
+    // :method GET, :scheme http, then :authority and :path with values of their own.
+    assert!(
+        matches!(fields[..4], [(2, None), (6, None), (1, Some(_)), (4, Some(_))]),
+        "{fields:?}"
+    );
+    // Eight times 0 is five bytes (RFC 7541, appendix B). Fields of one name stand together.
+    let users = [(58, Some(5)), (19, Some(10)), (19, Some(20)), (21, Some(15))];
+    assert_eq!(fields[4..], users);
     raw.respond(1, END_STREAM, OK).await;
     assert_eq!(full(pending).await, (200, Vec::new()));
+}
+
+// Clauses: RSP-10
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn fields_come_in_order_but_for_those_of_one_name() {
+    let (client, mut raw) = Raw::connected(Config::default(), &[]).await;
+    let pending = get(&client, "/");
+    let fields = [("z", "1"), ("set-cookie", "2"), ("a", "3"), ("z", "4"), ("set-cookie", "5")];
+    let stream = raw.request().await;
+    raw.respond(stream, END_STREAM, &block(OK, &fields)).await;
+    match answer(pending).await {
+        Answer::Full { headers, .. } => {
+            let came: Vec<_> = headers.iter().collect();
+            let expected =
+                [("z", "1"), ("z", "4"), ("set-cookie", "2"), ("set-cookie", "5"), ("a", "3")];
+            assert_eq!(came, expected.map(|(name, value)| (name.as_bytes(), value.as_bytes())));
+        }
+        other => panic!("{}", crate::host::describe(&other)),
+    }
 }
 
 // Clauses: H2-2, ST-26
