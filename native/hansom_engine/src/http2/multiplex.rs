@@ -127,7 +127,7 @@ impl crate::streams::Session for Session {
             cx.waker().wake_by_ref();
         }
         match polled {
-            Poll::Pending => Progress::Open,
+            Poll::Pending => self.violation(cx).map_or(Progress::Open, Progress::Over),
             Poll::Ready(Ok(())) => Progress::Over(ending::lost(&self.line, self.tls)),
             Poll::Ready(Err(error)) => {
                 Progress::Over(ending::connection_error(&error, &self.line, self.tls))
@@ -354,6 +354,19 @@ impl crate::streams::Session for Session {
 
     fn close(&mut self) {
         self.line.close();
+    }
+}
+
+impl Session {
+    /// Why the protocol library has given the connection up, if it has. It tells the peer before it
+    /// comes to its end, and a peer that does not read keeps it from that.
+    fn violation(&mut self, cx: &mut Context<'_>) -> Option<Error> {
+        match self.observer.poll_ready(cx) {
+            Poll::Ready(Err(error)) if error.is_library() => {
+                Some(ending::connection_error(&error, &self.line, self.tls))
+            }
+            _ => None,
+        }
     }
 }
 

@@ -30,6 +30,8 @@ const RESET_STREAM_DURATION: Duration = Duration::from_secs(10);
 pub(crate) struct Session {
     pub(super) connection: Connection<Wire, Bytes>,
     pub(super) requests: SendRequest<Bytes>,
+    /// Sends nothing, and so waits for no stream: it learns at once when there can be no more.
+    pub(super) observer: SendRequest<Bytes>,
     pub(super) line: Arc<Line>,
     pub(super) origin: Origin,
     pub(super) tls: bool,
@@ -83,6 +85,7 @@ async fn greet(link: Link, config: &Config, port: u16) -> Result<Session, Error>
         let window = config.http2.connection_window.max(65_535) as usize;
         Ok(Session {
             connection,
+            observer: requests.clone(),
             requests,
             line,
             origin,

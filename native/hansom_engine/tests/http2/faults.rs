@@ -8,7 +8,7 @@ use hansom_engine::{
 };
 use tokio::io::AsyncWriteExt;
 
-use crate::host::{Caller, Client, PATIENCE, answer, describe, error, full};
+use crate::host::{Caller, Client, Large, PATIENCE, answer, describe, error, full};
 use crate::peer::{
     DATA, END_STREAM, NO_CONTENT, OK, Raw, WINDOW_UPDATE, accepted, ask, ask_with, block, get,
     get_async, mailbox, next, request,
@@ -266,6 +266,25 @@ async fn an_unanswered_ping_ends_the_connection() {
     assert_eq!(client.connection.state(), State::Connected);
     assert_eq!(error(pending).await, Error::ClosedBy("ping_timeout"));
     closed(&client);
+}
+
+// Clauses: H2-7, H2-9
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_violation_by_a_peer_that_does_not_read_ends_the_connection_too() {
+    let (client, mut raw) = Raw::connected(Config::default(), &[(4, 1 << 30)]).await;
+    raw.open_window(0, 1 << 30).await;
+    let upload = ask(&client, "POST", "/", Content::Payload(Large(vec![0; 64 << 20])));
+    raw.request().await;
+    // Until the sockets are full.
+    let mut sent = 0;
+    while sent != client.connection.info().totals.sent {
+        sent = client.connection.info().totals.sent;
+        tokio::time::sleep(Duration::from_millis(200)).await;
+    }
+    raw.send(DATA, 0, 0, b"of no stream").await;
+    assert_eq!(error(upload).await, Error::ClosedBy("protocol_error"));
+    closed(&client);
+    assert_eq!(error(get(&client, "/")).await, Error::InvalidState);
 }
 
 // Clauses: H2-8, H2-9
