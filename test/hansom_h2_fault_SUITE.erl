@@ -23,6 +23,8 @@ end_per_testcase(_, Config) -> hansom_case:end_case(Config).
 deviations() ->
     [{h2_08_streams_may_finish, "an option of hansom"},
      {h2_08_complete_response_not_yet_pulled, "an option of hansom"},
+     {h2_08_pooled_connections_stay_for_readers, "in hackney a response ends with its connection"},
+     {h2_08_a_new_connection_ends_readers, "in hackney a response ends with its connection"},
      {h2_09_silent_peer, "an option of hansom"}].
 
 %% RST_STREAM
@@ -148,6 +150,43 @@ h2_08_pooled_connections_end(Config) ->
     End = monitor_exit(Pid),
     _ = get(Pid, "/goaway"),
     ?assertEqual(normal, await(End)).
+
+%% Clauses: H2-8, ST-11
+h2_08_pooled_connections_stay_for_readers(_) ->
+    left_unread(#{pool_pid => self(), owner => self()},
+                fun(Pid, End) ->
+                        stays(End),
+                        ?assertEqual([<<"whole">>, done], [stream_next(Pid, Pid) || _ <- "12"]),
+                        ?assertEqual(normal, await(End))
+                end).
+
+%% Clauses: H2-8, ST-6, ST-11
+h2_08_a_new_connection_ends_readers(_) ->
+    [left_unread(More, fun(Pid, End) ->
+                               ?assertEqual(ok, ?CONN:connect(Pid)),
+                               ?assertEqual({error, {closed, normal}}, payload(Pid)),
+                               stays(End),
+                               ?assertEqual(connected, state(Pid)),
+                               ok = ?CONN:stop(Pid),
+                               ?assertEqual(normal, await(End))
+                       end) || More <- [#{}, #{pool_pid => self(), owner => self()}]].
+
+%% A connection that is closed while a complete response is still to be pulled, and its exit.
+left_unread(More, Fun) ->
+    with_script(["h2-preface", "expect-frame headers 1", "fields headers end_headers 1 \":status: 200\"",
+                 "frame data end_stream 1 \"whole\"", "frame goaway 0 0 \"\\0\\0\\0\\x01\\0\\0\\0\\0\"", "expect-eof"],
+                fun(Options) ->
+                        Pid = connect(maps:merge(Options, More)),
+                        End = monitor_exit(Pid),
+                        {ok, Pid} = ?CONN:request_async(Pid, <<"GET">>, <<"/">>, [], <<>>, once),
+                        [{status, 200, <<>>}, {headers, []}] = [payload(Pid), payload(Pid)],
+                        is_state(Pid, closed),
+                        Fun(Pid, End)
+                end).
+
+%% Longer than a closed connection of a pool lives.
+stays({monitor, Monitor}) ->
+    receive {'DOWN', Monitor, process, _, Reason} -> error({stopped, Reason}) after 200 -> ok end.
 
 %% Loss
 

@@ -291,6 +291,19 @@ impl<H: Host> Core<H> {
         sink: &mut dyn Sink<H>,
         status: &Status,
     ) {
+        if let Phase::Open(protocol) = &mut self.phase
+            && status.state() == State::Closed
+        {
+            // What is left of the old connection gives way to the new one.
+            let port = &mut Port {
+                config: &self.config,
+                sink,
+                status,
+                last_headers: &mut self.last_headers,
+            };
+            protocol.make_way(port);
+            self.settle(sink, status);
+        }
         if !matches!(self.phase, Phase::Idle | Phase::Closed(_)) {
             return sink.reply(caller, Answer::Error(Error::InvalidState));
         }

@@ -160,6 +160,16 @@ impl<H: Host> Protocol<H> {
         }
     }
 
+    /// Ends what is left of a connection that counts as closed already.
+    pub(crate) fn make_way(&mut self, port: &mut Port<'_, H>) {
+        match self {
+            // It closes as a whole.
+            Self::Http1(_) => {}
+            Self::Http2(http2) => http2.make_way(port),
+            Self::Http3(http3) => http3.make_way(port),
+        }
+    }
+
     /// What those are to be told who were to get more messages, should the connection be dropped.
     pub(crate) fn last_messages(&self) -> Vec<(H::Receiver, Message<H>)> {
         match self {

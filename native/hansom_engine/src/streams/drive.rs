@@ -275,14 +275,23 @@ impl<H: Host, S: Session> Streams<H, S> {
         self.end(&S::closed_normally(), port);
     }
 
+    /// Ends what is left of a connection that counts as closed, so that another can take its place.
+    /// Its process knows.
+    pub(crate) fn make_way(&mut self, port: &mut Port<'_, H>) {
+        self.dismantle(&S::closed_normally(), port);
+    }
+
     /// Tells the connection's process, closes the link, and then tells everyone who waits.
     fn end(&mut self, error: &Error, port: &mut Port<'_, H>) {
-        if self.session.is_none() {
-            return;
+        if self.session.is_some() {
+            port.set_state(State::Closed);
+            port.sink.notify(Notice::Closed);
+            self.dismantle(error, port);
         }
+    }
+
+    fn dismantle(&mut self, error: &Error, port: &mut Port<'_, H>) {
         let last = self.last_stream();
-        port.set_state(State::Closed);
-        port.sink.notify(Notice::Closed);
         if let Some(session) = &mut self.session {
             session.close();
         }

@@ -181,18 +181,46 @@ async fn a_closed_connection_dials_again() {
     let (client, raw) = Raw::connected(Config::default(), &[]).await;
     drop(raw);
     closed(&client);
-    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let pending = crate::peer::connect(&client, listener.local_addr().unwrap().port());
-    let (socket, _) = crate::host::within(listener.accept()).await.unwrap();
-    let mut raw = Raw { socket };
-    let mut preface = [0; 24];
-    tokio::io::AsyncReadExt::read_exact(&mut raw.socket, &mut preface).await.unwrap();
-    raw.settle(&[]).await;
-    accepted(pending).await;
-    let pending = get(&client, "/");
+    dials_again(&client).await;
+}
+
+async fn dials_again(client: &Client) {
+    let mut raw = Raw::connected_again(client).await;
+    let pending = get(client, "/");
     assert_eq!(raw.request().await, 1);
     raw.respond(1, END_STREAM, OK).await;
     assert_eq!(full(pending).await.0, 200);
+    assert_eq!(client.connection.state(), State::Connected);
+}
+
+// Clauses: ST-6, ST-23, H2-8, H2-9
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_is_left_of_a_closed_connection_gives_way_to_a_new_one() {
+    for lost in [true, false] {
+        let http2 = Http2Config { drain_on_goaway: true, ..Http2Config::default() };
+        let (client, mut raw) = Raw::connected(Config { http2, ..Config::default() }, &[]).await;
+        let (receiver, mut inbox) = mailbox(1);
+        let options = RequestOptions::default();
+        accepted(get_async(&client, "/", receiver, AsyncMode::Once, options)).await;
+        assert_eq!(raw.request().await, 1);
+        raw.respond(1, 0, OK).await;
+        assert_eq!(next(&mut inbox).await, "status 200");
+        assert_eq!(next(&mut inbox).await, "headers");
+        if lost {
+            // A response that is complete, and not read.
+            raw.send(DATA, END_STREAM, 1, b"whole").await;
+            raw.settled().await;
+            drop(raw);
+        } else {
+            // One that the peer still serves.
+            raw.go_away(1, 0).await;
+        }
+        client.reaches(State::Closed).await;
+        dials_again(&client).await;
+        assert_eq!(next(&mut inbox).await, "ClosedBy(\"normal\")");
+        // The process is told of a close to act on it, which would end the new connection.
+        assert!(client.notices.try_recv().is_err());
+    }
 }
 
 // Clauses: ST-8, TRAP-15, TRAP-16, API-33
@@ -253,6 +281,16 @@ async fn an_unanswered_ping_ends_the_connection() {
         ..Http2Config::default()
     };
     let (client, mut raw) = Raw::connected(Config { http2, ..Config::default() }, &[]).await;
+    // A response that is complete stays.
+    let (receiver, mut inbox) = mailbox(1);
+    let mine = receiver.clone();
+    let options = RequestOptions::default();
+    accepted(get_async(&client, "/", receiver, AsyncMode::Once, options)).await;
+    let stream = raw.request().await;
+    raw.respond(stream, 0, OK).await;
+    raw.send(DATA, END_STREAM, stream, b"whole").await;
+    assert_eq!(next(&mut inbox).await, "status 200");
+    assert_eq!(next(&mut inbox).await, "headers");
     let pending = get(&client, "/");
     for _ in 0..3 {
         let ping = loop {
@@ -265,6 +303,11 @@ async fn an_unanswered_ping_ends_the_connection() {
     }
     assert_eq!(client.connection.state(), State::Connected);
     assert_eq!(error(pending).await, Error::ClosedBy("ping_timeout"));
+    assert_eq!(client.connection.state(), State::Closed);
+    for message in ["whole", "done"] {
+        client.tell(Command::StreamNext { receiver: Some(mine.clone()) });
+        assert_eq!(next(&mut inbox).await, message);
+    }
     closed(&client);
 }
 

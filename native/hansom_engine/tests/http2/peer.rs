@@ -70,14 +70,27 @@ impl Raw {
 
     /// The same before it has sent anything.
     pub(crate) async fn greeted(config: Config) -> (Client, Pending, Self) {
-        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let client = Client::new(config);
-        let pending = connect(&client, listener.local_addr().unwrap().port());
+        let (pending, raw) = Self::dialled(&client).await;
+        (client, pending, raw)
+    }
+
+    /// A new such peer for a connection that is closed.
+    pub(crate) async fn connected_again(client: &Client) -> Self {
+        let (pending, mut raw) = Self::dialled(client).await;
+        raw.settle(&[]).await;
+        accepted(pending).await;
+        raw
+    }
+
+    async fn dialled(client: &Client) -> (Pending, Self) {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let pending = connect(client, listener.local_addr().unwrap().port());
         let (mut socket, _) = within(listener.accept()).await.unwrap();
         let mut preface = [0; 24];
         within(socket.read_exact(&mut preface)).await.unwrap();
         assert_eq!(&preface, b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n");
-        (client, pending, Self { socket })
+        (pending, Self { socket })
     }
 
     pub(crate) async fn settle(&mut self, settings: &[(u16, u32)]) {
