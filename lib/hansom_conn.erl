@@ -272,7 +272,10 @@ send_request_headers(Pid, Method, Path, Headers, ReqOpts) ->
 
 %% @doc Sends a piece of the request body as one chunk, or all pieces a function makes until
 %% it gives `eof'. The function runs in the connection's process. Nothing is sent for an empty
-%% piece. `ok' means that the piece was taken by the connection.
+%% piece. `ok' means that the piece was taken by the connection; over HTTP/2 and HTTP/3 that the
+%% peer's flow control allows all of it, whatever becomes of the stream then. There
+%% `{error, stream_reset}' says that the peer takes no more, and the response tells why, if there
+%% is one; `{error, stream_closed}' that the body was ended before.
 -spec send_body_chunk(pid(), iodata() | producer()) -> ok | error().
 send_body_chunk(Pid, Data) when is_binary(Data) ->
     hansom_direct:call(Pid, {send_body_chunk, Data}, infinity, answer);

@@ -10,7 +10,7 @@
 -define(MIB, 1048576).
 
 -import(hansom_case, [state/1, is_state/2, async/1, result/1, process/0, run_in/2, kill/1, payload/1, pulled/2,
-                      no_message/0, wait_for/1]).
+                      body_of/1, no_message/0, wait_for/1]).
 -import(hansom_h2_case, [open/1, open/2, connect/1, get/2, get/3, post/3, with_origin/3, with_script/2,
                          stream_next/2]).
 
@@ -186,16 +186,41 @@ h2_12_blocked_senders_are_released(_) ->
                         is_state(Pid, closed)
                 end).
 
-%% The peer answers without reading the rest, which is then of no use.
+%% Blocked by the peer's window, then not any more: all was sent, whatever the peer does then.
 %% Clauses: H2-12, TRAP-26
-h2_12_answered_early(Config) ->
-    Pid = open(Config),
-    ok = ?CONN:send_request_headers(Pid, <<"POST">>, <<"/hello">>, []),
-    %% The peer may have reset the stream before this is sent.
-    Sent = ?CONN:send_body_chunk(Pid, <<"x">>),
-    ?assert(lists:member(Sent, [ok, {error, stream_reset}])),
-    {ok, 200, _, Pid} = ?CONN:start_response(Pid),
-    ?assertEqual({ok, <<"Hello, world!\n">>}, ?CONN:body(Pid)).
+h2_12_all_was_sent(_) ->
+    [with_script(["expect 24", "expect-frame settings", "frame settings 0 0 \"\\0\\x04\\0\\0\\0\\x0a\"",
+                  "frame settings ack 0 \"\"", "expect-frame data 1 \"0123456789\"",
+                  "frame window_update 0 1 \"\\0\\0\\0\\x0a\"", "expect-frame data 1 \"abcdefghij\"" | End],
+                 fun(Options) ->
+                         Pid = connect(Options),
+                         ok = ?CONN:send_request_headers(Pid, <<"POST">>, <<"/">>, []),
+                         ?assertEqual({End, ok}, {End, ?CONN:send_body_chunk(Pid, <<"0123456789abcdefghij">>)})
+                 end)
+     || End <- [["frame rst_stream 0 1 \"\\0\\0\\0\\x08\"", "expect-eof"], ["close"], ["reset"],
+                ["frame goaway 0 0 \"\\0\\0\\0\\x01\\0\\0\\0\\0\"", "expect-eof"]]].
+
+%% The peer answers before it has the whole request. It may want no more of it (RFC 9113, section 8.1), and must not have
+%% more than its end.
+%% Clauses: H2-12, H2-13, TRAP-26
+h2_12_answered_early(_) ->
+    Answer = ["h2-preface", "expect-frame headers 1", "fields headers end_headers 1 \":status: 200\"",
+              "frame data end_stream 1 \"early\""],
+    %% It has come when that of another request has.
+    Next = ["expect-frame headers 3", "fields headers end_headers|end_stream 3 \":status: 204\""],
+    [with_script(Answer ++ Reset ++ Next ++ ["expect-eof"],
+                 fun(Options) ->
+                         Pid = connect(Options),
+                         ok = ?CONN:send_request_headers(Pid, <<"POST">>, <<"/">>, []),
+                         ?assertMatch({ok, 204, _, _}, get(Pid, "/")),
+                         ?assertEqual({Reset, Sent}, {Reset, ?CONN:send_body_chunk(Pid, <<"x">>)}),
+                         Reset =:= [] andalso ?assertEqual(ok, ?CONN:finish_send_body(Pid)),
+                         Reset =:= [] andalso ?assertEqual({error, stream_closed}, ?CONN:send_body_chunk(Pid, <<"y">>)),
+                         ?assertMatch({ok, 200, _, Pid}, ?CONN:start_response(Pid)),
+                         ?assertEqual({ok, <<"early">>}, ?CONN:body(Pid)),
+                         ?assertEqual(connected, state(Pid))
+                 end)
+     || {Reset, Sent} <- [{["frame rst_stream 0 1 \"\\0\\0\\0\\0\""], {error, stream_reset}}, {[], ok}]].
 
 %% Patience
 
@@ -283,19 +308,56 @@ h2_04_heads_larger_than_accepted(_) ->
                         ?assertEqual(connected, state(Pid))
                 end).
 
+%% What the peer is told: SETTINGS_ENABLE_PUSH, SETTINGS_INITIAL_WINDOW_SIZE and SETTINGS_MAX_HEADER_LIST_SIZE, then how
+%% much more than 65 535 bytes all streams together may have.
 %% Clauses: H2-16
 h2_16_windows_by_option(_) ->
-    %% INITIAL_WINDOW_SIZE among the first SETTINGS.
-    with_script(["expect 24", "expect-frame settings", "frame settings 0 0 \"\"", "frame settings ack 0 \"\"",
-                 "expect-frame headers 1", "fields headers end_headers 1 \":status: 200\"",
-                 "frame data 0 1 \"x\"*16384", "frame data 0 1 \"x\"*16384", "frame data 0 1 \"x\"*16384",
-                 "frame data end_stream 1 \"x\"*16383", "expect-eof"],
-                fun(Options) ->
-                        Pid = connect(Options#{stream_window => 65535}),
-                        {ok, 200, _, Body} = get(Pid, "/"),
-                        ?assertEqual(65535, byte_size(Body))
-                end),
+    Settings = fun(Window) -> <<2:16, 0:32, 4:16, Window:32, 6:16, ?MIB:32>> end,
+    Response = ["expect-frame headers 1", "fields headers end_headers 1 \":status: 200\""],
+    [begin
+         Updates = ["expect-frame window_update 0 " ++ quoted(<<(All - 65535):32>>) || All > 65535],
+         with_script(["expect 24", "expect-frame settings 0 " ++ quoted(Settings(Stream))] ++ Updates
+                     ++ ["frame settings 0 0 \"\"", "frame settings ack 0 \"\""] ++ Response
+                     ++ ["frame data end_stream 1 \"\"", "expect-eof"],
+                     fun(Options) ->
+                             Pid = connect(maps:merge(Options, Windows)),
+                             ?assertMatch({Windows, {ok, 200, _, <<>>}}, {Windows, get(Pid, "/")})
+                     end)
+     end || {Windows, Stream, All} <- [{#{}, 4 * ?MIB, 16 * ?MIB},
+                                       {#{stream_window => 65535, connection_window => 65535}, 65535, 65535},
+                                       {#{stream_window => 10, connection_window => 300000}, 10, 300000},
+                                       {#{stream_window => 0, connection_window => 16#7fffffff}, 0, 16#7fffffff}]],
+    %% Each is as large as it says, and no larger. Nothing is read, so none is opened again.
+    Data = "frame data 0 1 \"x\"",
+    Last = "frame data end_stream 1 \"x\"",
+    Next = ["expect-frame headers 3", "fields headers end_headers|end_stream 3 \":status: 204\""],
+    [with_script(["h2-preface"] ++ Response ++ Frames ++ Next ++ ["expect-eof"],
+                 fun(Options) ->
+                         Pid = connect(maps:merge(Options, Windows)),
+                         {ok, Pid} = ?CONN:request_async(Pid, <<"GET">>, <<"/">>, [], <<>>, once),
+                         {status, 200, <<>>} = payload(Pid),
+                         {headers, []} = payload(Pid),
+                         case Expected of
+                             closed ->
+                                 ?assertEqual({error, {closed, flow_control_error}}, payload(Pid)),
+                                 ?assertEqual(closed, state(Pid));
+                             reset ->
+                                 ?assertMatch({ok, 204, _, _}, get(Pid, "/")),
+                                 ?assertEqual({error, {stream_error, flow_control_error}}, payload(Pid));
+                             Size ->
+                                 ?assertMatch({ok, 204, _, _}, get(Pid, "/")),
+                                 ?assertEqual(Size, byte_size(body_of(pulled(Pid, Pid))))
+                         end
+                 end)
+     || {Windows, Frames, Expected} <-
+            [{#{stream_window => 10}, [Last ++ "*10"], 10},
+             {#{stream_window => 10}, [Data ++ "*11"], reset},
+             {#{connection_window => 65535}, lists:duplicate(3, Data ++ "*16384") ++ [Last ++ "*16383"], 65535},
+             {#{connection_window => 65535}, lists:duplicate(4, Data ++ "*16384"), closed}]],
     [?assertMatch({error, {options, {Key, Value}}}, ?CONN:start_link(#{host => "h.example", Key => Value}))
      || {Key, Value} <- [{stream_window, -1}, {stream_window, 1 bsl 31}, {connection_window, 65534},
                          {max_streams, none}, {ping_interval, -1}, {ping_timeout, x}, {drain_on_goaway, 1},
                          {trailers, yes}]].
+
+%% Bytes as a string of a script.
+quoted(Bytes) -> lists:flatten([$", [io_lib:format("\\x~2.16.0b", [Byte]) || <<Byte>> <= Bytes], $"]).

@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use hansom_engine::{
-    Answer, AsyncMode, Command, Config, Content, Error, HeaderList, RequestOptions, SendTimeout,
-    State,
+    Answer, AsyncMode, Command, Config, Content, Error, H2Code, HeaderList, RequestOptions,
+    SendTimeout, State,
 };
 
 use crate::host::{Client, Large, Pending, answer, data, error, full, status, within};
@@ -246,7 +246,69 @@ async fn who_does_not_wait_is_refused_when_too_much_waits() {
     assert_eq!(status(start_response(&client, 0)).await, 200);
 }
 
+/// What ends a stream, or its connection, under a sender.
+const ENDS: [&str; 4] = ["reset", "answered and reset", "goaway", "close"];
+
+/// The peer, unless it is gone then.
+async fn end(mut raw: Raw, how: &str) -> Option<Raw> {
+    match how {
+        "reset" => raw.reset(1, 8).await,
+        "answered and reset" => {
+            raw.respond(1, END_STREAM, OK).await;
+            raw.reset(1, 0).await;
+        }
+        "goaway" => raw.go_away(1, 0).await,
+        _ => return None,
+    }
+    Some(raw)
+}
+
+// Clauses: H2-12, TRAP-25
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn whatever_ends_its_stream_releases_a_blocked_sender() {
+    for how in ENDS {
+        let (client, mut raw) = Raw::connected(Config::default(), &[(4, 10)]).await;
+        accepted(start(&client, 1)).await;
+        let blocked = chunk(&client, 1, vec![0; 20]);
+        assert_eq!(raw.next(DATA).await.payload.len(), 10);
+        let _peer = end(raw, how).await;
+        let expected = match how {
+            "goaway" => Error::Goaway(H2Code(0)),
+            "close" => Error::ClosedBy("tcp_closed"),
+            _ => Error::SendReset,
+        };
+        assert_eq!(error(blocked).await, expected, "{how}");
+    }
+}
+
 // Clauses: H2-12, TRAP-26
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_blocked_sender_whose_data_has_left_is_not_told_what_happened_then() {
+    for how in ENDS {
+        let (client, mut raw) = Raw::connected(Config::default(), &[(4, 10)]).await;
+        accepted(start(&client, 1)).await;
+        let blocked = chunk(&client, 1, vec![0; 20]);
+        assert_eq!(raw.next(DATA).await.payload.len(), 10);
+        raw.open_window(1, 10).await;
+        assert_eq!(raw.next(DATA).await.payload.len(), 10);
+        let _peer = end(raw, how).await;
+        accepted(blocked).await;
+    }
+}
+
+// Clauses: H2-12
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn nothing_is_sent_after_the_end() {
+    let (client, mut raw) = Raw::connected(Config::default(), &[]).await;
+    accepted(start(&client, 1)).await;
+    accepted(finish(&client, 1, &[])).await;
+    assert_eq!(error(chunk(&client, 1, b"more".to_vec())).await, Error::SendClosed);
+    assert_eq!(raw.next(DATA).await.flags & END_STREAM, 1);
+    raw.respond(1, END_STREAM, OK).await;
+    assert_eq!(status(start_response(&client, 1)).await, 200);
+}
+
+// Clauses: H2-11
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn windows_may_open_byte_by_byte() {
     let (client, mut raw) = Raw::connected(Config::default(), &[(4, 1)]).await;
