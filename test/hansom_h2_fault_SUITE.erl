@@ -248,17 +248,18 @@ h2_09_silent_peer(_) ->
 
 %% Clauses: H2-9
 h2_09_floods_end_the_connection(_) ->
-    Rows = ["frames 200000 settings 0 0 \"\"",
-            "frame data 0 1 \"x\"",
-            "frame headers end_headers 2 \"\"",
-            "frame continuation 0 1 \"\"",
-            "frame window_update 0 0 \"\\x00\\x00\\x00\\x00\"",
-            "send \"HTTP/1.1 400 Bad Request\\r\\n\\r\\n\""],
+    Rows = [{"frames 200000 settings 0 0 \"\"", enhance_your_calm},
+            {"frame data 0 1 \"x\"", protocol_error},
+            {"frame headers end_headers 2 \"\"", protocol_error},
+            {"frame continuation 0 1 \"\"", protocol_error},
+            {"frame window_update 0 0 \"\\x00\\x00\\x00\\x00\"", protocol_error},
+            {"send \"HTTP/1.1 400 Bad Request\\r\\n\\r\\n\"", frame_size_error}],
     [with_script(["h2-preface", "expect-frame headers 1", Line, "expect-eof"],
                  fun(Options) ->
-                         Pid = connect(Options#{recv_timeout => 2000}),
-                         ?assertMatch({Line, {error, _}}, {Line, get(Pid, "/")})
-                 end) || Line <- Rows].
+                         Pid = connect(Options#{recv_timeout => 10000}),
+                         ?assertEqual({Line, {error, {closed, Code}}}, {Line, get(Pid, "/")}),
+                         is_state(Pid, closed)
+                 end) || {Line, Code} <- Rows].
 
 %% A handshake that is not followed by HTTP/2.
 %% Clauses: H2-9, ST-12

@@ -110,8 +110,12 @@ impl H2Code {
     pub const NO_ERROR: Self = Self(0);
     /// `PROTOCOL_ERROR`
     pub const PROTOCOL_ERROR: Self = Self(1);
+    /// `STREAM_CLOSED`
+    pub const STREAM_CLOSED: Self = Self(5);
     /// `CANCEL`
     pub const CANCEL: Self = Self(8);
+    /// `ENHANCE_YOUR_CALM`
+    pub const ENHANCE_YOUR_CALM: Self = Self(11);
 
     /// The code's name as an atom's text; `None` is `{unknown, Code}`.
     #[must_use]

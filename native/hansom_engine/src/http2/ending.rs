@@ -43,7 +43,7 @@ pub(super) fn lost(line: &Line, tls: bool) -> Error {
         return Error::Goaway(H2Code(code));
     }
     Error::ClosedBy(match line.failure() {
-        Some(Error::Posix(name)) => name,
+        Some(Error::Posix(name) | Error::ClosedBy(name)) => name,
         Some(Error::Tls { alert, .. }) => alert.0,
         _ if tls => "ssl_closed",
         _ => "tcp_closed",

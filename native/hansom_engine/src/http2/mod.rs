@@ -1,6 +1,7 @@
 //! HTTP/2 (RFC 9113) over the `h2` crate.
 
 mod ending;
+mod flood;
 mod frames;
 mod keepalive;
 mod multiplex;

@@ -112,7 +112,7 @@ impl crate::streams::Session for Session {
     }
 
     fn begin_turn(&mut self, turn: usize, cx: &Context<'_>) {
-        self.line.begin_turn(turn, cx);
+        self.line.begin_turn(turn, std::mem::take(&mut self.taken), cx);
     }
 
     fn turn_is_over(&self) -> bool {
@@ -193,6 +193,7 @@ impl crate::streams::Session for Session {
             Incoming::Over => Poll::Pending,
             Incoming::Head(response) => {
                 if let Poll::Ready(Some(Ok(interim))) = response.poll_informational(cx) {
+                    self.taken.add_head();
                     let (status, headers) = (interim.status(), head::list(interim.headers()));
                     return Poll::Ready(Ok(Came::Interim { status: status.as_u16(), headers }));
                 }
@@ -200,6 +201,7 @@ impl crate::streams::Session for Session {
                     Poll::Pending => Poll::Pending,
                     Poll::Ready(Err(error)) => failed(self, &error),
                     Poll::Ready(Ok(response)) => {
+                        self.taken.add_head();
                         let (parts, body) = response.into_parts();
                         let ended = body.is_end_stream();
                         *incoming = if ended { Incoming::Over } else { Incoming::Body(body) };
@@ -214,6 +216,9 @@ impl crate::streams::Session for Session {
                 Poll::Pending => Poll::Pending,
                 Poll::Ready(Some(Err(error))) => failed(self, &error),
                 Poll::Ready(Some(Ok(data))) => {
+                    if !data.is_empty() {
+                        self.taken.add(data.len());
+                    }
                     let ended = body.is_end_stream();
                     Poll::Ready(Ok(Came::Data { data, ended }))
                 }
@@ -228,6 +233,9 @@ impl crate::streams::Session for Session {
                 Poll::Pending => Poll::Pending,
                 Poll::Ready(Err(error)) => failed(self, &error),
                 Poll::Ready(Ok(trailers)) => {
+                    if trailers.is_some() {
+                        self.taken.add_head();
+                    }
                     Poll::Ready(Ok(Came::End(trailers.as_ref().map(head::list))))
                 }
             },

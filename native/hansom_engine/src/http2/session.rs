@@ -10,6 +10,7 @@ use bytes::Bytes;
 use h2::client::{Builder, Connection, SendRequest};
 
 use super::ending;
+use super::flood::Parts;
 use super::keepalive::KeepAlive;
 use super::wire::{Line, Wire};
 use crate::config::Config;
@@ -41,6 +42,8 @@ pub(crate) struct Session {
     pub(super) window: usize,
     /// Bytes of content handed to the protocol library.
     pub(super) handed: u64,
+    /// Parts of messages that were taken in this turn.
+    pub(super) taken: Parts,
 }
 
 impl Session {
@@ -67,7 +70,7 @@ impl Session {
 async fn greet(link: Link, config: &Config, port: u16) -> Result<Session, Error> {
     let tls = link.is_tls();
     let origin = Origin::new(&config.host_header, port, tls);
-    let (wire, line) = Wire::new(link);
+    let (wire, line) = Wire::new(link, &config.http2);
     let outer = line.clone();
     let mut exchange = pin!(async move {
         let lost = |error: &h2::Error| ending::connection_error(error, &line, tls);
@@ -94,10 +97,11 @@ async fn greet(link: Link, config: &Config, port: u16) -> Result<Session, Error>
             base_window: window,
             window,
             handed: 0,
+            taken: Parts::default(),
         })
     });
     poll_fn(|cx| {
-        outer.begin_turn(usize::MAX, cx);
+        outer.begin_turn(usize::MAX, Parts::default(), cx);
         exchange.as_mut().poll(cx)
     })
     .await
@@ -115,6 +119,10 @@ fn builder(config: &Config) -> Builder {
         .max_header_list_size(header_list)
         .max_send_buffer_size(MOST_BUFFERED)
         .max_concurrent_reset_streams(RESET_STREAMS)
-        .reset_stream_duration(RESET_STREAM_DURATION);
+        .reset_stream_duration(RESET_STREAM_DURATION)
+        // The library counts for the whole life of a connection, for which no number is right (see
+        // `flood` for what is). Of what it holds it is relieved in each turn.
+        .max_local_error_reset_streams(None)
+        .data_frame_budget(usize::MAX);
     builder
 }

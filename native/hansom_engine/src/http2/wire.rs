@@ -9,8 +9,10 @@ use std::task::{Context, Poll, Waker, ready};
 use bytes::{Buf, BytesMut};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
+use super::flood::Parts;
 use super::frames::{Frames, Peer};
-use crate::error::Error;
+use crate::config::Http2Config;
+use crate::error::{Error, H2Code};
 use crate::transport::{Link, classify};
 
 /// Bytes collected before they are given to the link: one write, and full records of TLS, for many
@@ -51,11 +53,11 @@ pub(super) struct Inner {
 }
 
 impl Wire {
-    pub(super) fn new(link: Link) -> (Self, Arc<Line>) {
+    pub(super) fn new(link: Link, config: &Http2Config) -> (Self, Arc<Line>) {
         let line = Arc::new(Line {
             inner: Mutex::new(Inner {
                 link: Some(link),
-                frames: Frames::new(),
+                frames: Frames::new(config),
                 out: BytesMut::new(),
                 in_turns: false,
                 unflushed: false,
@@ -77,9 +79,11 @@ impl Line {
     }
 
     /// Begins a turn in which up to `turn` bytes may be read; 0 is for threads that must not be
-    /// kept. The task of `cx` is woken when the socket is ready for more.
-    pub(super) fn begin_turn(&self, turn: usize, cx: &Context<'_>) {
+    /// kept. The task of `cx` is woken when the socket is ready for more. In the turn before, these
+    /// parts of messages were taken.
+    pub(super) fn begin_turn(&self, turn: usize, taken: Parts, cx: &Context<'_>) {
         let mut inner = self.lock();
+        inner.frames.taken(taken);
         if !inner.waker.will_wake(cx.waker()) {
             inner.waker = cx.waker().clone();
             inner.read_registered = false;
@@ -141,12 +145,17 @@ impl Line {
 
     /// Says goodbye, if the socket takes it without waiting, and closes.
     pub(super) fn close(&self) {
-        // GOAWAY: the last stream of the peer's that we acted on is none, and there is no error.
-        const GOODBYE: [u8; 17] = [0, 0, 8, 7, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0];
+        // GOAWAY: the last stream of the peer's that we acted on is none.
+        const GOODBYE: [u8; 13] = [0, 0, 8, 7, 0, 0, 0, 0, 0, 0, 0, 0, 0];
         let inner = &mut *self.lock();
         inner.waker = Waker::noop().clone();
         if inner.poll_drain(1).is_ready() {
+            let code = match inner.frames.is_flood() {
+                true => H2Code::ENHANCE_YOUR_CALM,
+                false => H2Code::NO_ERROR,
+            };
             inner.out.extend_from_slice(&GOODBYE);
+            inner.out.extend_from_slice(&code.0.to_be_bytes());
             inner.unflushed = true;
             let _ = inner.poll_flush();
         }
@@ -179,6 +188,7 @@ impl Inner {
         self.unflushed = true;
         let before = self.out.len();
         for part in parts {
+            self.frames.sent(part);
             self.out.extend_from_slice(part);
         }
         Poll::Ready(Ok(self.out.len() - before))
@@ -222,6 +232,10 @@ impl AsyncRead for Wire {
         buffer: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
         let inner = &mut *self.line.lock();
+        if inner.frames.is_flood() {
+            inner.failure.get_or_insert(Error::ClosedBy("enhance_your_calm"));
+            return Poll::Ready(Err(io::ErrorKind::ConnectionAborted.into()));
+        }
         if inner.turn == 0 {
             // Whoever ended the turn sees to the next one.
             return Poll::Pending;
@@ -233,7 +247,7 @@ impl AsyncRead for Wire {
             let read = buffer.filled().get(before..).unwrap_or_default();
             inner.received += read.len();
             inner.turn = inner.turn.saturating_sub(read.len());
-            inner.frames.read(read);
+            inner.frames.received(read);
         }
         result
     }
@@ -284,15 +298,15 @@ mod tests {
     async fn pair() -> (Wire, Arc<Line>, TcpStream) {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let socket = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
-        let (wire, line) = Wire::new(Link::from(socket));
-        line.begin_turn(usize::MAX, &Context::from_waker(Waker::noop()));
+        let (wire, line) = Wire::new(Link::from(socket), &Http2Config::default());
+        line.begin_turn(usize::MAX, Parts::default(), &Context::from_waker(Waker::noop()));
         (wire, line, listener.accept().await.unwrap().0)
     }
 
     /// Ends turns until the link has taken everything.
     async fn ended(line: &Line) {
         poll_fn(|cx| {
-            line.begin_turn(usize::MAX, cx);
+            line.begin_turn(usize::MAX, Parts::default(), cx);
             line.end_turn().unwrap();
             if line.lock().unflushed { Poll::Pending } else { Poll::Ready(()) }
         })
@@ -328,7 +342,7 @@ mod tests {
         let part = [7; 10_000];
         let mut taken = 0;
         while let Poll::Ready(sent) = poll_fn(|cx| {
-            line.begin_turn(usize::MAX, cx);
+            line.begin_turn(usize::MAX, Parts::default(), cx);
             Poll::Ready(Pin::new(&mut wire).poll_write(cx, &part))
         })
         .await

@@ -8,10 +8,9 @@ use hansom_engine::{
 };
 use tokio::io::AsyncWriteExt;
 
-use crate::host::{Client, error, full, status};
+use crate::host::{error, full, status};
 use crate::peer::{
-    CONTINUATION, DATA, END_STREAM, HEADERS, OK, PING, Raw, SETTINGS, accepted, ask_with, block,
-    frame, get, request,
+    DATA, END_STREAM, HEADERS, OK, Raw, SETTINGS, accepted, ask_with, block, frame, get, request,
 };
 
 // Clauses: H2-4
@@ -153,75 +152,6 @@ async fn limits_on_a_response_reset_it() {
     }
     assert_eq!(error(pending).await, Error::Limit(hansom_engine::Limit::InterimResponses));
     assert_eq!(raw.reset_code().await, 8);
-}
-
-/// Sends `bytes` over and over until the connection has ended.
-async fn flood(client: &Client, raw: &mut Raw, bytes: &[u8]) {
-    let (mut reading, mut writing) = raw.socket.split();
-    let mut sink = tokio::io::sink();
-    let flooding = async {
-        while writing.write_all(bytes).await.is_ok() {}
-        std::future::pending::<()>().await;
-    };
-    tokio::select! {
-        () = flooding => {}
-        _ = tokio::io::copy(&mut reading, &mut sink) => {}
-    }
-    client.reaches(State::Closed).await;
-}
-
-// Clauses: H2-6, H2-9
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn floods_end_the_connection() {
-    let mut continuations = frame(HEADERS, 0, 1, OK);
-    let filler = block(b"", &[("x", &"y".repeat(100))]);
-    for _ in 0..20_000 {
-        continuations.extend(frame(CONTINUATION, 0, 1, &filler));
-    }
-    let empty_data = frame(DATA, 0, 1, b"");
-    let mut unknown_resets = Vec::new();
-    for _ in 0..1500 {
-        unknown_resets.extend(frame(DATA, 0, 1, b"data after the end"));
-    }
-    let cases: [(&[u8], &[u8]); 3] = [
-        (b"", &continuations),
-        (&frame(HEADERS, 4, 1, OK), &empty_data),
-        (&frame(HEADERS, 5, 1, OK), &unknown_resets),
-    ];
-    for (index, (before, bytes)) in cases.into_iter().enumerate() {
-        let (client, mut raw) = Raw::connected(Config::default(), &[]).await;
-        let pending = get(&client, "/");
-        raw.request().await;
-        raw.socket.write_all(before).await.unwrap();
-        crate::host::within(flood(&client, &mut raw, bytes)).await;
-        let answer = crate::host::answer(pending).await;
-        if index < 2 {
-            let hansom_engine::Answer::Error(error) = answer else { panic!("case {index}") };
-            assert!(
-                matches!(error, Error::ClosedBy(_) | Error::StreamError(_)),
-                "case {index}: {error:?}"
-            );
-        }
-    }
-}
-
-// Clauses: H2-9
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn floods_that_ask_for_answers_are_read_no_faster_than_these_are_taken() {
-    for bytes in [frame(PING, 0, 0, &[0; 8]), frame(SETTINGS, 0, 0, &[])] {
-        let (client, mut raw) = Raw::connected(Config::default(), &[]).await;
-        let many = bytes.repeat(1000);
-        let mut sent = 0;
-        // Nothing is read here, so that our own socket is full in the end.
-        while let Ok(Ok(())) =
-            tokio::time::timeout(Duration::from_millis(200), raw.socket.write_all(&many)).await
-        {
-            sent += many.len();
-            assert!(sent < 256 << 20, "the flood is swallowed");
-        }
-        assert_eq!(client.connection.info().buffered_in, 0);
-        client.shut_down();
-    }
 }
 
 // Clauses: H2-7, H2-9

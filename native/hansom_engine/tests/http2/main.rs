@@ -8,6 +8,7 @@ mod host;
 
 mod exchange;
 mod faults;
+mod floods;
 mod limits;
 mod messages;
 mod mixed;
