@@ -199,7 +199,8 @@ h2_09_loss_ends_everything(Config) ->
     ok = ?CONN:send_request_headers(Pid, <<"POST">>, <<"/stall">>, []),
     ?assertMatch({error, {closed, _}}, get(Pid, "/disconnect/before-head")),
     ?assertMatch([{error, {closed, _}}], payloads(Pid)),
-    ?assertMatch({error, _}, ?CONN:send_body_chunk(Pid, <<"x">>)),
+    ?assertMatch({error, {closed, _}}, ?CONN:send_body_chunk(Pid, <<"x">>)),
+    ?assertEqual({error, invalid_state}, ?CONN:send_body_chunk(Pid, <<"x">>)),
     ?assertEqual(closed, state(Pid)),
     ?assertEqual({error, invalid_state}, get(Pid, "/hello")).
 

@@ -117,12 +117,18 @@ h3_10_the_server_closes(Config) ->
     {headers, _} = payload(Pid),
     Reader = process(),
     {ok, 200, _} = run_in(Reader, fun() -> ?CONN:request_streaming(Pid, <<"GET">>, <<"/stall/head">>, [], <<>>) end),
-    wait_for(fun() -> maps:get(requests, hansom_nif:info(Pid)) =:= 3 end),
+    Sender = process(),
+    ok = run_in(Sender, fun() -> ?CONN:send_request_headers(Pid, <<"POST">>, <<"/stall">>, []) end),
+    wait_for(fun() -> maps:get(requests, hansom_nif:info(Pid)) =:= 4 end),
     ?assertMatch({error, {transport_error, 16#102, _}}, get(Pid, "/goaway/close?code=258")),
     ?assertMatch({ok, {error, {transport_error, 16#102, _}}}, result(Sync)),
     ?assertMatch({error, {transport_error, 16#102, _}}, payload(Pid)),
-    ?assertMatch({error, _}, run_in(Reader, fun() -> ?CONN:stream_body(Pid) end)),
     is_state(Pid, closed),
+    %% Nobody read or sent anything just then.
+    [?assertMatch({error, {transport_error, 16#102, _}}, run_in(User, fun() -> Step(Pid) end))
+     || {User, Step} <- [{Reader, fun(Response) -> ?CONN:stream_body(Response) end},
+                         {Sender, fun(Upload) -> ?CONN:send_body_chunk(Upload, <<"x">>) end}]],
+    [?assertEqual({error, invalid_state}, run_in(User, fun() -> ?CONN:stream_body(Pid) end)) || User <- [Reader, Sender]],
     %% It can be dialled again.
     ok = ?CONN:connect(Pid),
     ?assertMatch({ok, 200, _, _}, get(Pid, "/hello")).

@@ -26,6 +26,7 @@ mod status;
 mod streams;
 mod timer;
 pub mod transport;
+mod untold;
 
 pub use command::{AsyncMode, Command, Content, Request, RequestOptions, SendTimeout};
 pub use config::{

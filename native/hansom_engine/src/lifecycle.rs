@@ -21,6 +21,7 @@ use crate::protocol::{self, Established, Protocol, Terms};
 use crate::status::Status;
 use crate::timer::Timer;
 use crate::transport::{Carrier, TlsClient};
+use crate::untold::Untold;
 
 type Establishing = Pin<Box<dyn Future<Output = Result<Established, Error>> + Send>>;
 
@@ -31,6 +32,7 @@ pub(crate) struct Core<H: Host> {
     /// Commands that came while a link was being made; they have their turn afterwards.
     deferred: VecDeque<Command<H>>,
     last_headers: Option<Arc<HeaderList>>,
+    untold: Untold<H>,
     connect_timeout: Option<Duration>,
     /// The port of the last dial.
     port: u16,
@@ -92,6 +94,7 @@ impl<H: Host> Core<H> {
             phase: Phase::Idle,
             deferred: VecDeque::new(),
             last_headers: None,
+            untold: Untold::new(),
             connect_timeout: None,
             port: 0,
             timer: Timer::default(),
@@ -199,6 +202,7 @@ impl<H: Host> Core<H> {
                         sink,
                         status,
                         last_headers: &mut self.last_headers,
+                        untold: &mut self.untold,
                     };
                     protocol.drive(cx, port);
                     if !protocol.is_closed() {
@@ -229,6 +233,7 @@ impl<H: Host> Core<H> {
                     sink,
                     status,
                     last_headers: &mut self.last_headers,
+                    untold: &mut self.untold,
                 };
                 protocol.drive_inline(cx, port)
                     && (protocol.is_closed() || self.timer.covers(protocol.deadline()))
@@ -248,8 +253,16 @@ impl<H: Host> Core<H> {
         sink: &mut dyn Sink<H>,
         status: &Status,
     ) {
-        let port =
-            &mut Port { config: &self.config, sink, status, last_headers: &mut self.last_headers };
+        if let Command::ProcessGone { process } = &command {
+            self.untold.forget(process);
+        }
+        let port = &mut Port {
+            config: &self.config,
+            sink,
+            status,
+            last_headers: &mut self.last_headers,
+            untold: &mut self.untold,
+        };
         match &mut self.phase {
             Phase::Open(protocol) => match command {
                 Command::Probe { caller, checkout } => protocol.probe(caller, checkout, cx, port),
@@ -270,7 +283,7 @@ impl<H: Host> Core<H> {
                     News::Everybody => command.is_of_an_exchange(),
                 };
                 if !is_news {
-                    return port.ask_link(None, command);
+                    return port.ask_closed(command);
                 }
                 if matches!(phase, Phase::Lost) {
                     *phase = Phase::Closed(News::Nobody);
@@ -300,6 +313,7 @@ impl<H: Host> Core<H> {
                 sink,
                 status,
                 last_headers: &mut self.last_headers,
+                untold: &mut self.untold,
             };
             protocol.make_way(port);
             self.settle(sink, status);
@@ -307,6 +321,7 @@ impl<H: Host> Core<H> {
         if !matches!(self.phase, Phase::Idle | Phase::Closed(_)) {
             return sink.reply(caller, Answer::Error(Error::InvalidState));
         }
+        self.untold.clear();
         self.connect_timeout = dial.connect_timeout;
         self.port = dial.port;
         let terms = self.terms(dial.h2c);
@@ -409,6 +424,7 @@ impl<H: Host> Core<H> {
                     sink,
                     status,
                     last_headers: &mut self.last_headers,
+                    untold: &mut self.untold,
                 };
                 protocol.close_by_user(by, port);
                 return self.settle(sink, status);
@@ -465,6 +481,7 @@ impl<H: Host> Core<H> {
         self.phase = Phase::Over { shut_down, untold };
         self.deferred.clear();
         self.last_headers = None;
+        self.untold.clear();
         self.timer = Timer::default();
         status.set_state(State::Closed);
     }

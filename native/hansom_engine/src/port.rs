@@ -10,6 +10,7 @@ use crate::headers::HeaderList;
 use crate::host::{Host, Sink};
 use crate::status::Status;
 use crate::transport::Link;
+use crate::untold::Untold;
 
 /// Where a protocol finds its settings and leaves what it has to say.
 pub(crate) struct Port<'a, H: Host> {
@@ -17,6 +18,7 @@ pub(crate) struct Port<'a, H: Host> {
     pub(crate) sink: &'a mut dyn Sink<H>,
     pub(crate) status: &'a Status,
     pub(crate) last_headers: &'a mut Option<Arc<HeaderList>>,
+    pub(crate) untold: &'a mut Untold<H>,
 }
 
 impl<H: Host> Port<'_, H> {
@@ -49,6 +51,25 @@ impl<H: Host> Port<'_, H> {
     pub(crate) fn refuse_command(&mut self, command: Command<H>) {
         if let Some(caller) = command.into_caller() {
             self.refuse(caller);
+        }
+    }
+
+    /// Answers a step for which there is no stream with why it ended, if that is not known to its
+    /// process yet, or with `otherwise`.
+    pub(crate) fn refuse_step(&mut self, caller: H::Caller, otherwise: Error) {
+        let error = self.untold.take(&H::process(&caller)).unwrap_or(otherwise);
+        self.sink.reply(caller, Answer::Error(error));
+    }
+
+    /// Answers a command without a connection.
+    pub(crate) fn ask_closed(&mut self, command: Command<H>) {
+        match command {
+            Command::SendChunk { caller, .. }
+            | Command::FinishBody { caller, .. }
+            | Command::StartResponse { caller }
+            | Command::Body { caller }
+            | Command::StreamBody { caller } => self.refuse_step(caller, Error::InvalidState),
+            other => self.ask_link(None, other),
         }
     }
 

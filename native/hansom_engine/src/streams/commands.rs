@@ -142,6 +142,8 @@ impl<H: Host, S: Session> Streams<H, S> {
         steps: Steps<H>,
         port: &mut Port<'_, H>,
     ) {
+        // What became of earlier ones is of no interest any more.
+        port.untold.forget(&steps.process);
         if let Some(key) = self.start(request, options, Role::Steps(steps), port) {
             self.was_stepped = true;
             self.stepped.push(key);
@@ -174,7 +176,7 @@ impl<H: Host, S: Session> Streams<H, S> {
         let process = H::process(&caller);
         let Some(key) = self.step_key(&process, |stage| matches!(stage, Stage::Sending)) else {
             let error = if self.was_stepped { Error::NoStream } else { Error::InvalidState };
-            port.sink.reply(caller, Answer::Error(error));
+            port.refuse_step(caller, error);
             return None;
         };
         match self.streams.get(key).and_then(|stream| stream.outcome.clone()) {
@@ -245,7 +247,7 @@ impl<H: Host, S: Session> Streams<H, S> {
         let process = H::process(&caller);
         let Some(key) = self.step_key(&process, |stage| matches!(stage, Stage::Sending)) else {
             let error = if self.was_stepped { Error::NoStream } else { Error::InvalidState };
-            return port.sink.reply(caller, Answer::Error(error));
+            return port.refuse_step(caller, error);
         };
         self.cancel_unread(&process);
         if let Some(Role::Steps(steps)) = self.streams.get_mut(key).map(|stream| &mut stream.role) {
@@ -270,7 +272,7 @@ impl<H: Host, S: Session> Streams<H, S> {
                     Wish::Whole if never => Error::InvalidState,
                     Wish::Whole | Wish::Piece => Error::NoStream,
                 };
-                port.sink.reply(caller, Answer::Error(error));
+                port.refuse_step(caller, error);
             }
         }
     }

@@ -264,7 +264,7 @@ impl<H: Host, S: Session> Streams<H, S> {
     }
 
     /// Closes on a command: what is under way ends with `{closed, normal}`, of which receivers
-    /// that gave the command themselves need not be told.
+    /// that gave the command themselves need not be told, and neither has their process.
     pub(crate) fn close_by_user(&mut self, by: &H::Caller, port: &mut Port<'_, H>) {
         self.cancel_those(|stream| match &stream.role {
             Role::Messages(messages) => {
@@ -273,6 +273,7 @@ impl<H: Host, S: Session> Streams<H, S> {
             Role::Whole(_) | Role::Steps(_) | Role::Handled(_) => false,
         });
         self.end(&S::closed_normally(), port);
+        port.untold.forget(&H::process(by));
     }
 
     /// Ends what is left of a connection that counts as closed, so that another can take its place.

@@ -26,10 +26,13 @@ impl<H: Host, S: Session> Streams<H, S> {
 }
 
 impl<H: Host, S: Session> Stream<H, S> {
-    /// Tells everyone who waits for this stream that it failed. `last` is the last stream the peer
+    /// Tells everyone who waits for this stream that it failed, and a process that sends or reads it
+    /// step by step and does not wait, by its next step. `last` is the last stream the peer
     /// may have acted on.
     pub(super) fn fail(mut self, error: &Error, last: u64, port: &mut Port<'_, H>) {
-        for caller in self.outbox.abandon() {
+        let senders = self.outbox.abandon();
+        let mut told = !senders.is_empty();
+        for caller in senders {
             port.sink.reply(caller, Answer::Error(S::send_error(error)));
         }
         match self.role {
@@ -49,7 +52,11 @@ impl<H: Host, S: Session> Stream<H, S> {
                 };
                 let held = steps.held.into_iter().map(|(_, caller)| caller);
                 for caller in steps.accept.into_iter().chain(waiting).chain(held) {
+                    told = true;
                     port.sink.reply(caller, Answer::Error(error.clone()));
+                }
+                if !told {
+                    port.untold.add(steps.process, error.clone());
                 }
             }
             Role::Handled(Handled { accept: Some(caller), .. }) => {

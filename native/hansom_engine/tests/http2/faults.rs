@@ -154,6 +154,11 @@ async fn loss_is_told_to_every_stream() {
         let options = RequestOptions::default();
         accepted(get_async(&client, "/", receiver, AsyncMode::Once, options)).await;
         assert_eq!((raw.request().await, raw.request().await), (1, 3));
+        let upload = request("POST", "/", Content::Stream);
+        let started =
+            client.ask(|caller| Command::SendHeaders { caller, request: upload, options });
+        accepted(started).await;
+        assert_eq!(raw.request().await, 5);
         if phase == 1 {
             for stream in [1, 3] {
                 raw.respond(stream, 0, OK).await;
@@ -166,6 +171,12 @@ async fn loss_is_told_to_every_stream() {
         assert_eq!(error(first).await, Error::ClosedBy("tcp_closed"));
         assert_eq!(next(&mut inbox).await, "ClosedBy(\"tcp_closed\")");
         closed(&client);
+        // Whoever is between two commands is told by the next one.
+        for expected in [Error::ClosedBy("tcp_closed"), Error::InvalidState] {
+            let data = Content::Bytes(b"late".to_vec());
+            let chunk = client.ask(|caller| Command::SendChunk { caller, data });
+            assert_eq!(error(chunk).await, expected);
+        }
     }
 }
 

@@ -15,6 +15,7 @@ mod exchange;
 mod faults;
 mod flow;
 mod limits;
+mod loss;
 mod messages;
 mod peer;
 mod server;
