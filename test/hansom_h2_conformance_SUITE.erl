@@ -97,6 +97,127 @@ h2_07_states(_) ->
           {continuation_after_data, [head(), "frame data 0 1 \"x\"", "frame continuation end_headers 1 \"\""],
            {connection, protocol_error}}]).
 
+%% Frames of a stream that is over, or half of it, while another is open: what becomes of that one shows whether the
+%% connection goes on. It does where the peer may not have known; data and trailers of a stream whose request is still being
+%% sent, but whose response is over, are more than the error of a stream that the RFC makes of them.
+%% RFC 9113, section 5.1
+%% Clauses: H2-7, H2-9
+h2_07_after_the_end(_) ->
+    Zero = "\\x00\\x00\\x00",
+    Late = [{data, ["frame data 0 3 \"late\""]},
+            {end_of_data, ["frame data end_stream 3 \"\""]},
+            {head, [head("end_headers", "3")]},
+            {trailers, ["fields headers end_headers|end_stream 3 \"x: y\""]},
+            {head_in_two, [head("0", "3"), "frame continuation end_headers 3 \"\""]},
+            {continuation, ["frame continuation end_headers 3 \"\""]},
+            {window, ["frame window_update 0 3 \"" ++ Zero ++ "\\x64\""]},
+            {priority, ["frame priority 0 3 \"" ++ Zero ++ "\\x00\\xff\""]},
+            {reset, ["frame rst_stream 0 3 \"" ++ Zero ++ "\\x08\""]}],
+    Response = [head("end_headers", "3"), "frame data end_stream 3 \"x\""],
+    Whole = fun(Pid) -> {ok, 200, _, <<"x">>} = ?CONN:request(Pid, <<"GET">>, <<"/">>, [], <<>>) end,
+    %% What the stream itself is told depends on what has come by then.
+    Half = fun(Pid) ->
+                   {ok, Pid, 3} = ?CONN:open_h2_stream(Pid, <<"POST">>, <<"/">>, [], hansom_case:process(), #{})
+           end,
+    ResetByPeer = fun(Pid) ->
+                          Id = begun(Pid),
+                          {stream_reset, Id, cancel} = hansom_h2_stream:recv(Pid, Id, hansom_case:deadline())
+                  end,
+    Phases = [{closed, Response, Whole},
+              {half_closed, Response, Half},
+              {reset, reset_of_3(), fun reset_3/1},
+              {reset_by_the_peer, ["frame rst_stream 0 3 \"" ++ Zero ++ "\\x08\""], ResetByPeer}],
+    Rows = [{Phase, Name} || {Phase, _, _} <- Phases, {Name, _} <- Late],
+    Found = [served_after(Lines ++ Frames ++ answer(), Begin) || {_, Lines, Begin} <- Phases, {_, Frames} <- Late],
+    Ends = [{Phase, continuation} || {Phase, _, _} <- Phases]
+           ++ [{half_closed, Name} || Name <- [data, end_of_data, trailers]],
+    Expected = [case lists:member(Row, Ends) of
+                    true -> {connection, protocol_error};
+                    false -> served
+                end || Row <- Rows],
+    ?assertEqual(lists:zip(Rows, Expected), lists:zip(Rows, Found)).
+
+%% What becomes of a request on stream 1 when `Begin' has used stream 3 and the peer plays these lines.
+served_after(Lines, Begin) -> served_after(Lines, Begin, #{}).
+
+served_after(Lines, Begin, More) ->
+    hansom_h2_case:with_script(
+      ["h2-preface", "expect-frame headers 1", "expect-frame headers 3"] ++ Lines ++ ["expect-eof"],
+      fun(Options) ->
+              Pid = hansom_h2_case:connect(maps:merge(Options, More)),
+              {ok, Pid} = ?CONN:request_async(Pid, <<"GET">>, <<"/">>, [], <<>>, true),
+              _ = Begin(Pid),
+              case {hansom_case:payloads(Pid), state(Pid)} of
+                  {[{status, 200, <<>>}, {headers, _}, <<"x">>, done], connected} -> served;
+                  {[{error, {closed, Code}}], closed} -> {connection, Code};
+                  Other -> Other
+              end
+      end).
+
+%% A stream whose request is not sent to its end.
+begun(Pid) ->
+    {ok, Pid, Id} = hansom_h2_stream:open(Pid, <<"POST">>, <<"/">>, []),
+    Id.
+
+reset_3(Pid) -> ok = hansom_h2_stream:cancel(Pid, begun(Pid)).
+
+reset_of_3() -> ["expect-frame rst_stream 3 \"\\x00\\x00\\x00\\x08\""].
+
+%% What comes on a stream that we have reset is dropped, but counts: its fields go into the compression table, and its data
+%% gives room of the connection back.
+%% RFC 9113, sections 4.3, 5.1 and 6.9
+%% Clauses: H2-7, H2-16
+h2_07_what_a_dropped_stream_shares(_) ->
+    %% `x: y' as a new entry of the table, then as a reference to it.
+    Fields = ["frame headers 0 3 \"\\x88\\x40\\x01x\"", "frame continuation end_headers 3 \"\\x01y\"",
+              "frame headers end_headers 1 \"\\x88\\xbe\"", last()],
+    ?assertEqual(served, served_after(reset_of_3() ++ Fields, fun reset_3/1)),
+    Window = ["frame data 0 3 \"z\"*16384", "frame data 0 3 \"z\"*16384", "frame data 0 3 \"z\"*16384",
+              "frame data 0 3 \"z\"*16383", "expect-frame window_update 0"],
+    ?assertEqual(served, served_after(reset_of_3() ++ Window ++ Window ++ answer(), fun reset_3/1,
+                                      #{connection_window => 65535})).
+
+%% Frames that come byte by byte mean what they mean in one piece.
+%% Clauses: H2-4, H2-8
+h2_08_cut_frames(_) ->
+    Begin = ["expect 24", "expect-frame settings"],
+    Acknowledge = "frame settings ack 0 \"\"",
+    Played = fun(Lines, More, Fun) ->
+                     hansom_h2_case:with_script(
+                       Lines ++ ["expect-eof"],
+                       fun(Options) -> Fun(hansom_h2_case:connect(maps:merge(Options, More))) end)
+             end,
+    Get = fun(Pid, Headers) -> ?CONN:request(Pid, <<"GET">>, <<"/">>, Headers, <<>>) end,
+    Cut = fun(Frame) -> ["split 1 \"", [io_lib:format("\\x~2.16.0b", [Byte]) || <<Byte>> <= Frame], "\""] end,
+    %% One stream at a time, and fields of 1024 bytes; not an acknowledgement cut likewise.
+    Settings = [Cut(<<12:24, 4, 0, 0:32, 3:16, 1:32, 6:16, 1024:32>>), Cut(<<0:24, 4, 1, 0:32>>)],
+    Played(Begin ++ Settings ++ ["expect-frame headers 1"], #{max_streams => error},
+           fun(Pid) ->
+                   ?assertEqual({error, header_list_too_large}, Get(Pid, [{<<"x">>, binary:copy(<<"y">>, 1024)}])),
+                   {ok, Pid} = ?CONN:request_async(Pid, <<"GET">>, <<"/">>, [], <<>>, true),
+                   ?assertEqual({error, max_streams_exceeded}, Get(Pid, [])),
+                   ok = ?CONN:close(Pid)
+           end),
+    %% The first stream is still served, the second is not.
+    Goaway = fun(Code) -> Cut(<<13:24, 7, 0, 0:32, 1:32, Code:32, "debug">>) end,
+    Two = ["expect-frame headers 1", "expect-frame headers 3"],
+    Both = fun(Pid) ->
+                   {ok, Pid} = ?CONN:request_async(Pid, <<"GET">>, <<"/">>, [], <<>>, true),
+                   Second = Get(Pid, []),
+                   {hansom_case:payloads(Pid), Second}
+           end,
+    Start = Begin ++ ["frame settings 0 0 \"\"", Acknowledge] ++ Two,
+    Played(Start ++ [Goaway(0) | answer()], #{drain_on_goaway => true},
+           fun(Pid) ->
+                   ?assertMatch({[{status, 200, <<>>}, {headers, []}, <<"x">>, done], {error, {goaway, no_error}}},
+                                Both(Pid))
+           end),
+    Played(Start ++ [Goaway(11)], #{},
+           fun(Pid) ->
+                   Error = {error, {goaway, enhance_your_calm}},
+                   ?assertEqual({[Error], Error}, Both(Pid))
+           end).
+
 %% RFC 9113, section 6
 %% Clauses: H2-7, H2-9
 h2_07_lengths_and_streams(_) ->

@@ -159,6 +159,32 @@ low_10_failed_upgrade(Config) ->
      end || {Alert, Options} <- [{unknown_ca, []},
                                  {handshake_failure, [{server_name_indication, "other.example"} | trust(Config)]}]].
 
+%% A server that agrees to HTTP/2 and then says nothing, or not what was agreed on.
+%% Clauses: LOW-10, API-25, ST-12
+low_10_upgrade_without_settings(Config) ->
+    [begin
+         {Port, Server} = server([{cert, der("server", Config)}, {key, key("server-key", Config)},
+                                  {alpn_preferred_protocols, [<<"h2">>]}],
+                                 fun(Socket) ->
+                                         [ok = ssl:send(Socket, Sent) || Sent =/= <<>>],
+                                         preface(Socket, <<>>)
+                                 end),
+         Pid = plain(Port, #{connect_options => [], connect_timeout => Timeout}),
+         ?assertEqual(Expected, ?CONN:upgrade_to_ssl(Pid, trust(Config))),
+         ?assertEqual(<<"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n">>, session(Server)),
+         ?assertNot(?CONN:is_upgraded_ssl(Pid)),
+         %% Nothing can go out over it in any protocol.
+         ?assertMatch({error, _}, exchange(Pid))
+     end || {Sent, Timeout, Expected} <- [{<<>>, ?SHORT, {error, timeout}},
+                                          {<<"HTTP/1.1 200 OK\r\n\r\n">>, 10000, {error, {closed, frame_size_error}}}]].
+
+%% The first bytes of a connection, once it is closed.
+preface(Socket, Read) ->
+    case ssl:recv(Socket, 0, hansom_case:deadline()) of
+        {ok, Bytes} -> preface(Socket, <<Read/binary, Bytes/binary>>);
+        {error, closed} -> binary:part(Read, 0, 24)
+    end.
+
 %% Clauses: LOW-10, TLS-12
 low_10_options_refused_before_the_handshake(Config) ->
     Pid = plain(port(Config), #{}),
