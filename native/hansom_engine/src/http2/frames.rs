@@ -44,6 +44,9 @@ pub(super) struct Peer {
 /// Both directions of a connection.
 pub(super) struct Frames {
     pub(super) peer: Peer,
+    /// Bytes of content we sent. The protocol library does not tell what became of content whose
+    /// stream was reset.
+    pub(super) content: u64,
     guard: FloodGuard,
     theirs: Cursor,
     ours: Cursor,
@@ -60,6 +63,7 @@ impl Frames {
                 window: 65_535,
                 goaway: None,
             },
+            content: 0,
             guard: FloodGuard::new(config, Instant::now()),
             theirs: Cursor::after(0),
             ours: Cursor::after(PREFACE),
@@ -98,7 +102,7 @@ impl Frames {
 
     /// Looks at the next bytes to the peer.
     pub(super) fn sent(&mut self, bytes: &[u8]) {
-        let Self { guard, ours, .. } = self;
+        let Self { content, guard, ours, .. } = self;
         ours.read(bytes, |found| match found {
             Found::Part(head, [a, b, c, d, ..]) => {
                 let code = H2Code(u32::from_be_bytes([a, b, c, d]));
@@ -108,7 +112,10 @@ impl Frames {
                 }
             }
             Found::End(head) => match head.kind {
-                DATA => guard.sent(head.len),
+                DATA => {
+                    *content += head.len as u64;
+                    guard.sent(head.len);
+                }
                 HEADERS => guard.sent(0),
                 SETTINGS | PING if !head.is_ack() => guard.sent(0),
                 _ => {}
@@ -259,7 +266,7 @@ impl Cursor {
 
 #[cfg(test)]
 mod tests {
-    use super::Frames;
+    use super::{Frames, PREFACE};
     use crate::config::Http2Config;
 
     fn frame(kind: u8, flags: u8, stream: u8, payload: &[u8]) -> Vec<u8> {
@@ -294,6 +301,24 @@ mod tests {
                 split.received(piece);
             }
             assert_eq!(split.peer, whole.peer, "pieces of {size}");
+        }
+    }
+
+    // Clauses: H2-11
+    #[test]
+    fn content_is_counted_however_it_is_written() {
+        let mut bytes = vec![b'P'; PREFACE];
+        for (kind, len) in
+            [(0x4, 18), (0x1, 100), (0x0, 1000), (0x0, 0), (0x6, 8), (0x0, 70_000), (0x3, 4)]
+        {
+            bytes.extend(frame(kind, 0, 1, &vec![0; len]));
+        }
+        for size in (1..40).chain([bytes.len()]) {
+            let mut frames = Frames::new(&Http2Config::default());
+            for piece in bytes.chunks(size) {
+                frames.sent(piece);
+            }
+            assert_eq!(frames.content, 71_000, "pieces of {size}");
         }
     }
 

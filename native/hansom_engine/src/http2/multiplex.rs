@@ -121,10 +121,16 @@ impl crate::streams::Session for Session {
 
     fn poll(&mut self, cx: &mut Context<'_>) -> Progress {
         let allowed = self.line.peer().max_streams;
+        self.line.begin_writing();
         let polled = Pin::new(&mut self.connection).poll(cx);
         if self.line.peer().max_streams > allowed {
             // The protocol library tells nobody of settings.
             cx.waker().wake_by_ref();
+        }
+        if let Some(content) = self.line.all_content() {
+            // The rest was handed over for streams that were reset. Where the peer has made its windows
+            // smaller since, some of it may wait in the library still, which does no harm.
+            self.handed = content;
         }
         match polled {
             Poll::Pending => self.violation(cx).map_or(Progress::Open, Progress::Over),

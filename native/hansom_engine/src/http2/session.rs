@@ -40,7 +40,7 @@ pub(crate) struct Session {
     /// The window meant to be free for all streams together, and what it is set to now.
     pub(super) base_window: usize,
     pub(super) window: usize,
-    /// Bytes of content handed to the protocol library.
+    /// Bytes of content handed to the protocol library, but for those it will never send.
     pub(super) handed: u64,
     /// Parts of messages that were taken in this turn.
     pub(super) taken: Parts,

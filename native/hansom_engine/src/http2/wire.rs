@@ -35,6 +35,8 @@ pub(super) struct Line {
 pub(super) struct Inner {
     link: Option<Link>,
     frames: Frames,
+    /// The library was told to wait with what it has to write.
+    blocked: bool,
     /// What is still to be written.
     out: BytesMut,
     /// [`Line::end_turn`] flushes, not the library.
@@ -58,6 +60,7 @@ impl Wire {
             inner: Mutex::new(Inner {
                 link: Some(link),
                 frames: Frames::new(config),
+                blocked: false,
                 out: BytesMut::new(),
                 in_turns: false,
                 unflushed: false,
@@ -134,6 +137,17 @@ impl Line {
         self.lock().frames.peer
     }
 
+    /// The library is about to write what it has.
+    pub(super) fn begin_writing(&self) {
+        self.lock().blocked = false;
+    }
+
+    /// Bytes of content sent so far, if the library has written all it had.
+    pub(super) fn all_content(&self) -> Option<u64> {
+        let inner = self.lock();
+        (!inner.blocked).then_some(inner.frames.content)
+    }
+
     /// Why reading or writing failed, if it did.
     pub(super) fn failure(&self) -> Option<Error> {
         self.lock().failure.clone()
@@ -184,7 +198,9 @@ impl Inner {
 
     /// Takes all of `parts`, unless as much is waiting as is meant to.
     fn poll_collect(&mut self, parts: &[io::IoSlice<'_>]) -> Poll<io::Result<usize>> {
-        ready!(self.poll_drain(COLLECTED))?;
+        let room = self.poll_drain(COLLECTED);
+        self.blocked |= room.is_pending();
+        ready!(room)?;
         self.unflushed = true;
         let before = self.out.len();
         for part in parts {

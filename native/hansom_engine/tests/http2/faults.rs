@@ -203,13 +203,15 @@ async fn a_closed_connection_dials_again() {
     dials_again(&client).await;
 }
 
-async fn dials_again(client: &Client) {
+/// The peer of the new connection.
+async fn dials_again(client: &Client) -> Raw {
     let mut raw = Raw::connected_again(client).await;
     let pending = get(client, "/");
     assert_eq!(raw.request().await, 1);
     raw.respond(1, END_STREAM, OK).await;
     assert_eq!(full(pending).await.0, 200);
     assert_eq!(client.connection.state(), State::Connected);
+    raw
 }
 
 // Clauses: ST-6, ST-23, H2-8, H2-9
@@ -235,7 +237,7 @@ async fn what_is_left_of_a_closed_connection_gives_way_to_a_new_one() {
             raw.go_away(1, 0).await;
         }
         client.reaches(State::Closed).await;
-        dials_again(&client).await;
+        let _peer = dials_again(&client).await;
         assert_eq!(next(&mut inbox).await, "ClosedBy(\"normal\")");
         // The process is told of a close to act on it, which would end the new connection.
         assert!(client.notices.try_recv().is_err());
@@ -335,12 +337,7 @@ async fn a_violation_by_a_peer_that_does_not_read_ends_the_connection_too() {
     raw.open_window(0, 1 << 30).await;
     let upload = ask(&client, "POST", "/", Content::Payload(Large(vec![0; 64 << 20])));
     raw.request().await;
-    // Until the sockets are full.
-    let mut sent = 0;
-    while sent != client.connection.info().totals.sent {
-        sent = client.connection.info().totals.sent;
-        tokio::time::sleep(Duration::from_millis(200)).await;
-    }
+    raw.full(&client).await;
     raw.send(DATA, 0, 0, b"of no stream").await;
     assert_eq!(error(upload).await, Error::ClosedBy("protocol_error"));
     closed(&client);

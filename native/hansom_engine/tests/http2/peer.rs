@@ -1,6 +1,7 @@
 //! The other end.
 
 use std::future::Future;
+use std::time::Duration;
 
 use bytes::Bytes;
 use h2::server::{self, SendResponse};
@@ -162,6 +163,15 @@ impl Raw {
     pub(crate) async fn settled(&mut self) {
         self.send(PING, 0, 0, b"whatever").await;
         while self.next(PING).await.flags & ACK == 0 {}
+    }
+
+    /// Waits until `client` can write no more, of which nothing is read here.
+    pub(crate) async fn full(&self, client: &Client) {
+        let mut sent = 0;
+        while sent != client.connection.info().totals.sent {
+            sent = client.connection.info().totals.sent;
+            tokio::time::sleep(Duration::from_millis(200)).await;
+        }
     }
 
     /// Waits for the end of the connection.

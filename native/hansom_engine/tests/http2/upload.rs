@@ -7,10 +7,10 @@ use hansom_engine::{
     SendTimeout, State,
 };
 
-use crate::host::{Client, Large, Pending, answer, data, error, full, status, within};
+use crate::host::{Caller, Client, Large, Pending, answer, data, error, full, status, within};
 use crate::peer::{
-    DATA, END_STREAM, Exchange, HEADERS, OK, Raw, accepted, ask, ask_with, get, mailbox, next,
-    request, send_all, served,
+    DATA, END_STREAM, Exchange, HEADERS, OK, RST_STREAM, Raw, accepted, ask, ask_with, get,
+    mailbox, next, request, send_all, served,
 };
 
 fn start(client: &Client, process: u64) -> Pending {
@@ -279,6 +279,48 @@ async fn whatever_ends_its_stream_releases_a_blocked_sender() {
         };
         assert_eq!(error(blocked).await, expected, "{how}");
     }
+}
+
+// Clauses: H2-11
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn content_that_was_never_sent_takes_no_room() {
+    const MIB: usize = 1 << 20;
+    let (client, mut raw) = Raw::connected(Config::default(), &[(4, 64 << 20)]).await;
+    raw.open_window(0, 64 << 20).await;
+    let mut room = (64 << 20) + 65_535;
+    let mut uploads = Vec::new();
+    for _ in 0..16 {
+        let (caller, pending) = client.caller();
+        let target = Caller { id: caller.id, process: 0, reply: None };
+        let request = request("POST", "/", Content::Payload(Large(vec![1; 2 * MIB])));
+        client.tell(Command::Request { caller, request, options: RequestOptions::default() });
+        uploads.push((target, pending));
+    }
+    // What is handed over now waits for a peer that does not read.
+    raw.full(&client).await;
+    for (target, _) in uploads {
+        accepted(client.ask(|caller| Command::Cancel { caller, target })).await;
+    }
+    let mut resets = 0;
+    while resets < 16 {
+        let frame = raw.any().await.expect("the connection was closed");
+        match frame.kind {
+            DATA => room -= frame.payload.len(),
+            RST_STREAM => resets += 1,
+            _ => {}
+        }
+    }
+    raw.settled().await;
+    let options =
+        RequestOptions { send_timeout: Some(SendTimeout::Never), ..RequestOptions::default() };
+    let post = |size| ask_with(&client, "POST", "/", Content::Bytes(vec![2; size]), options);
+    assert_eq!(error(post(room + MIB + 1)).await, Error::SendBufferFull);
+    let fits = post(room + MIB);
+    let stream = raw.request().await;
+    raw.open_window(0, 1 << 20).await;
+    while raw.next(DATA).await.flags & END_STREAM == 0 {}
+    raw.respond(stream, END_STREAM, OK).await;
+    assert_eq!(full(fits).await.0, 200);
 }
 
 // Clauses: H2-12, TRAP-26
