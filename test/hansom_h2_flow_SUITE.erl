@@ -25,6 +25,7 @@ end_per_testcase(_, Config) -> hansom_case:end_case(Config).
 
 deviations() ->
     [{h2_04_requests_wait_for_their_turn, "an immediate error"},
+     {st_08_stalled_steps, "hackney waits for ever"},
      {h2_16_windows_by_option, "options of hansom"}].
 
 received(Pid) ->
@@ -243,6 +244,23 @@ st_08_the_stream_is_reset(_) ->
                         ?assertEqual({error, timeout}, get(Pid, "/")),
                         ?assertMatch({ok, 204, _, <<>>}, get(Pid, "/"))
                 end).
+
+%% Each call of a response that is read in steps waits as long, and no longer.
+%% Clauses: ST-8, H2-13
+st_08_stalled_steps(Config) ->
+    Pid = open(#{recv_timeout => 1000}, Config),
+    ?assertEqual({error, timeout}, stalled("/stall", Pid, [start_response])),
+    ?assertEqual({error, no_stream}, ?CONN:start_response(Pid)),
+    ?assertEqual({error, timeout}, stalled("/stall/head", Pid, [start_response, body])),
+    ?assertEqual({error, timeout}, stalled("/stall/head", Pid, [start_response, stream_body])),
+    ?assertEqual({error, no_stream}, ?CONN:stream_body(Pid)),
+    ?assertEqual(connected, state(Pid)).
+
+%% What the last of these calls gives.
+stalled(Path, Pid, Steps) ->
+    ok = ?CONN:send_request_headers(Pid, <<"GET">>, list_to_binary(Path), []),
+    ok = ?CONN:finish_send_body(Pid),
+    lists:last([?CONN:Step(Pid) || Step <- Steps]).
 
 %% A caller that gives up gets no message later.
 %% Clauses: ST-26, API-34

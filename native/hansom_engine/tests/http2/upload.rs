@@ -281,6 +281,37 @@ async fn whatever_ends_its_stream_releases_a_blocked_sender() {
     }
 }
 
+// Clauses: ST-8, H2-13
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn each_step_of_reading_a_response_waits_for_the_receive_timeout() {
+    let patience = Duration::from_millis(50);
+    let config = Config { recv_timeout: Some(patience), ..Config::default() };
+    let (client, mut raw) = Raw::connected(config, &[]).await;
+    let steps: [fn(&Client, u64) -> Pending; 3] = [start_response, body, piece];
+    for (done, step) in steps.into_iter().enumerate() {
+        accepted(start(&client, 0)).await;
+        accepted(finish(&client, 0, &[])).await;
+        let stream = raw.request().await;
+        if done > 0 {
+            raw.respond(stream, 0, OK).await;
+            raw.settled().await;
+            assert_eq!(status(start_response(&client, 0)).await, 200);
+        }
+        if done > 1 {
+            raw.send(DATA, 0, stream, b"part").await;
+            raw.settled().await;
+            assert_eq!(data(piece(&client, 0)).await, b"part");
+        }
+        // Between two steps nobody waits.
+        tokio::time::sleep(2 * patience).await;
+        raw.settled().await;
+        assert_eq!(error(step(&client, 0)).await, Error::Timeout);
+        assert_eq!(raw.reset_code().await, 8);
+        assert_eq!(error(step(&client, 0)).await, Error::NoStream);
+    }
+    assert_eq!(client.connection.state(), State::Connected);
+}
+
 // Clauses: H2-11
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn content_that_was_never_sent_takes_no_room() {
