@@ -108,6 +108,12 @@ impl Control {
         Self::link(Arc::clone(&self.peer), Arc::clone(&self.requests))
     }
 
+    /// The same after the peer has moved to this address.
+    pub fn stream_from(&self, address: String) -> Arc<Self> {
+        let peer = Peer { address, ..Peer::clone(&self.peer) };
+        Self::link(Arc::new(peer), Arc::clone(&self.requests))
+    }
+
     fn link(peer: Arc<Peer>, requests: Arc<AtomicU64>) -> Arc<Self> {
         Arc::new(Control {
             peer,

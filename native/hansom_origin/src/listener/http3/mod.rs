@@ -113,8 +113,9 @@ async fn serve(incoming: Incoming, number: u64, port: u16, quic: Quic, link: Arc
     let Ok(Ok(connection)) = timeout(HANDSHAKE_LIMIT, establish(connecting, quic)).await else {
         return;
     };
-    let control = Control::new(describe(&connection, number, port));
-    run(&connection, control, &link, quic).await;
+    let address = connection.remote_address();
+    let control = Control::new(describe(&connection, address, number, port));
+    run(&connection, address, control, &link, quic).await;
 }
 
 /// With early data requests have to be served before the handshake is over.
@@ -131,7 +132,7 @@ async fn establish(mut connecting: Connecting, quic: Quic) -> Result<Connection,
     }
 }
 
-fn describe(connection: &Connection, number: u64, port: u16) -> Peer {
+fn describe(connection: &Connection, address: SocketAddr, number: u64, port: u16) -> Peer {
     let handshake = connection.handshake_data().and_then(|data| data.downcast().ok());
     let handshake = handshake.map(|data: Box<HandshakeData>| *data);
     let certificates = connection
@@ -139,7 +140,7 @@ fn describe(connection: &Connection, number: u64, port: u16) -> Peer {
         .and_then(|identity| identity.downcast::<Vec<CertificateDer<'static>>>().ok());
     Peer {
         connection: number,
-        address: connection.remote_address().to_string(),
+        address: address.to_string(),
         tls_version: Some("TLSv1_3".into()),
         alpn: handshake
             .as_ref()
@@ -153,7 +154,13 @@ fn describe(connection: &Connection, number: u64, port: u16) -> Peer {
 }
 
 /// Serves until the connection is over or an endpoint ends it.
-async fn run(connection: &Connection, control: Arc<Control>, link: &Link, quic: Quic) {
+async fn run(
+    connection: &Connection,
+    first_address: SocketAddr,
+    control: Arc<Control>,
+    link: &Link,
+    quic: Quic,
+) {
     let http = h3::server::builder()
         .max_field_section_size(MAX_HEAD)
         .send_grease(!quic.no_grease)
@@ -161,7 +168,7 @@ async fn run(connection: &Connection, control: Arc<Control>, link: &Link, quic: 
         .await;
     let Ok(mut http) = http else { return };
     let (commands, mut asked) = mpsc::unbounded_channel();
-    let shared = stream::Connection { control, quic: connection.clone(), commands };
+    let shared = stream::Connection { control, quic: connection.clone(), first_address, commands };
     // Their end is the end of the connection.
     let mut exchanges = JoinSet::new();
     loop {

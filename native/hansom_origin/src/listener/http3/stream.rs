@@ -1,5 +1,6 @@
 //! One exchange on one HTTP/3 request stream.
 
+use std::net::SocketAddr;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
@@ -28,7 +29,21 @@ pub(super) enum Command {
 pub(super) struct Connection {
     pub(super) control: Arc<Control>,
     pub(super) quic: quinn::Connection,
+    /// Where the peer came from, as `control` has it.
+    pub(super) first_address: SocketAddr,
     pub(super) commands: mpsc::UnboundedSender<Command>,
+}
+
+impl Connection {
+    /// The control of one stream. The peer may have moved since the last one (RFC 9000, section 9).
+    fn stream(&self) -> Arc<Control> {
+        let address = self.quic.remote_address();
+        if address == self.first_address {
+            self.control.stream()
+        } else {
+            self.control.stream_from(address.to_string())
+        }
+    }
 }
 
 type Sender = RequestStream<h3_quinn::SendStream<Bytes>, Bytes>;
@@ -65,7 +80,7 @@ pub(super) async fn serve(
     // The h3 crate has told the peer what is wrong with it.
     let Ok((request, stream)) = resolver.resolve_request().await else { return };
     let (mut sender, receiver) = stream.split();
-    let control = connection.control.stream();
+    let control = connection.stream();
     let to_head = request.method() == Method::HEAD;
     let request = request.map(|()| RequestBody { stream: receiver, state: Reading::Data });
     let reply = respond(request, &control);
