@@ -142,7 +142,7 @@ fn is_about_connection(name: &[u8]) -> bool {
 mod tests {
     use super::{Fault, MALFORMED, Section, read_trailers, request, response};
     use crate::error::{Error, Limit};
-    use crate::http3::qpack;
+    use crate::http3::{frames, qpack, varint};
 
     fn section(fields: &[(&str, &str)]) -> Vec<u8> {
         let mut section = Vec::new();
@@ -155,6 +155,39 @@ mod tests {
 
     fn read(fields: &[(&str, &str)]) -> Result<Section, Fault> {
         response(&section(fields), 10_000)
+    }
+
+    // Clauses: H3-1
+    #[test]
+    fn a_request_begins_with_its_pseudo_header_fields() {
+        let head = http::Request::builder()
+            .method("POST")
+            .uri("https://a.test:8443/path?query")
+            .header("b", "1")
+            .header("a", "2")
+            .body(())
+            .unwrap();
+        let frame = request(&head);
+        let (kind, at) = varint::read(&frame).unwrap();
+        let (length, more) = varint::read(&frame[at..]).unwrap();
+        let section = &frame[at + more..];
+        assert_eq!((kind, length), (frames::HEADERS, section.len() as u64));
+        let mut fields = Vec::new();
+        qpack::decode(section, 10_000, |name, value| {
+            let text = |bytes: &[u8]| String::from_utf8(bytes.to_vec()).unwrap();
+            fields.push(format!("{} {}", text(name), text(value)));
+            Ok::<_, ()>(())
+        })
+        .unwrap();
+        let expected = [
+            ":method POST",
+            ":path /path?query",
+            ":scheme https",
+            ":authority a.test:8443",
+            "b 1",
+            "a 2",
+        ];
+        assert_eq!(fields, expected);
     }
 
     // Clauses: RSP-10
