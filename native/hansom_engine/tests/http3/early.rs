@@ -1,16 +1,122 @@
 //! Requests sent before the handshake is complete.
 
+use std::pin::pin;
 use std::sync::Arc;
+use std::task::{Context, Waker};
 
+use hansom_engine::transport::TlsClient;
 use hansom_engine::{Command, Config, Content, Dial, Error, Http3Config, MaxStreams};
 use http::Method;
-use quinn::TransportConfig;
+use quinn::{Endpoint, TransportConfig};
 use tokio::sync::{Semaphore, mpsc};
 
 use crate::ask::{accepted, ask, get};
 use crate::host::{Client, error, full, within};
-use crate::peer::{dial, endpoint, server_config, trust};
+use crate::peer::{self, accept, dial, endpoint, server_config, target, trust, trust_within};
+use crate::relay::Relay;
 use crate::server::{Exchange, serve};
+
+fn early() -> Config {
+    let http3 = Http3Config { early_data: true, ..Http3Config::default() };
+    // Requests wait for as long as the handshake takes.
+    Config { http3, recv_timeout: None, ..Config::default() }
+}
+
+/// A client that connects to a port, while `serve` does the server's part.
+async fn connected<T>(
+    port: u16,
+    tls: &Arc<TlsClient>,
+    serve: impl Future<Output = T>,
+) -> (Client, T) {
+    let client = Client::new(early());
+    let target = Box::new(target(port, tls.clone()));
+    let pending = client.ask(|caller| Command::Connect { caller, dial: target });
+    let ((), served) = tokio::join!(accepted(pending), serve);
+    (client, served)
+}
+
+/// Sees to it that the next client has a session to resume.
+async fn prime(port: u16, tls: &Arc<TlsClient>, server: &Endpoint) {
+    let (client, connection) = connected(port, tls, accept(server)).await;
+    let pending = get(&client, "/");
+    // The server sends its tickets before anything else.
+    next(&connection).await.answer(b"").await;
+    full(pending).await;
+    client.shut_down();
+}
+
+/// A connection whose handshake need not be over.
+async fn accept_early(server: &Endpoint) -> quinn::Connection {
+    within(async {
+        let mut connecting = server.accept().await.unwrap().accept().unwrap();
+        // All of the hello has to be there.
+        connecting.handshake_data().await.unwrap();
+        connecting.into_0rtt().unwrap_or_else(|_| panic!("no early data was offered")).0
+    })
+    .await
+}
+
+async fn next(connection: &quinn::Connection) -> peer::Exchange {
+    let (send, recv) = within(connection.accept_bi()).await.unwrap();
+    peer::Exchange { send, recv }
+}
+
+// Clauses: H3-5
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_is_safe_goes_ahead_of_the_handshake_and_nothing_else() {
+    let server = endpoint(server_config(TransportConfig::default()));
+    let mut relay = Relay::to(server.local_addr().unwrap()).await;
+    let tls = trust_within(1);
+    let port = relay.address.port();
+    prime(port, &tls, &server).await;
+    // Without answers no handshake completes.
+    relay.let_answer(false);
+    let (client, connection) = connected(port, &tls, accept_early(&server)).await;
+    let safe = get(&client, "/");
+    let content = ask(&client, "POST", "/", Content::Bytes(b"content".to_vec()));
+    let bodyless = ask(&client, "DELETE", "/", Content::Empty);
+    let mut ahead = next(&connection).await;
+    assert!(ahead.recv.is_0rtt());
+    // What the client has to say now it says again.
+    relay.pass(2).await;
+    {
+        let nothing = pin!(connection.accept_bi());
+        assert!(nothing.poll(&mut Context::from_waker(Waker::noop())).is_pending());
+    }
+    relay.let_answer(true);
+    ahead.answer(b"safe").await;
+    assert_eq!(full(safe).await, (200, b"safe".to_vec()));
+    for (body, pending) in [("content", content), ("bodyless", bodyless)] {
+        let mut exchange = next(&connection).await;
+        assert!(!exchange.recv.is_0rtt(), "{body}");
+        exchange.answer(body.as_bytes()).await;
+        assert_eq!(full(pending).await, (200, body.as_bytes().to_vec()));
+    }
+}
+
+// Clauses: H3-5
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn content_the_server_did_not_take_early_is_lost() {
+    let server = endpoint(server_config(TransportConfig::default()));
+    let port = server.local_addr().unwrap().port();
+    let tls = trust_within(3);
+    prime(port, &tls, &server).await;
+    // Its own tickets mean nothing to it any more.
+    server.set_server_config(Some(server_config(TransportConfig::default())));
+    let (client, ()) = connected(port, &tls, async {}).await;
+    let bare = get(&client, "/");
+    let content = ask(&client, "GET", "/", Content::Bytes(vec![b'x'; 5000]));
+    within(async {
+        while client.connection.info().totals.sent < 5000 {
+            tokio::task::yield_now().await;
+        }
+    })
+    .await;
+    let connection = accept(&server).await;
+    assert_eq!(error(content).await, Error::EarlyDataRejected);
+    next(&connection).await.answer(b"again").await;
+    assert_eq!(full(bare).await, (200, b"again".to_vec()));
+}
 
 async fn tell(exchange: Exchange) {
     let (method, path) = (exchange.request.method().clone(), exchange.path().to_owned());
@@ -20,18 +126,15 @@ async fn tell(exchange: Exchange) {
 // Clauses: H3-5, H3-4
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn what_the_server_did_not_take_early_is_sent_again() {
-    let http3 = Http3Config { early_data: true, ..Http3Config::default() };
-    let config = || Config { http3: http3.clone(), ..Config::default() };
-    let config_of_server = server_config(TransportConfig::default());
-    let server = endpoint(config_of_server.clone());
+    let server = endpoint(server_config(TransportConfig::default()));
     serve(&server, tell);
-    let tls = trust();
+    let tls = trust_within(2);
     for (round, rejects) in [(0, false), (1, false), (2, true)] {
         if rejects {
             // Its own tickets mean nothing to it any more.
             server.set_server_config(Some(server_config(TransportConfig::default())));
         }
-        let client = Client::new(config());
+        let client = Client::new(early());
         let (target, before) = (dial(&server, tls.clone()), client.connection.info());
         accepted(client.ask(|caller| Command::Connect { caller, dial: target })).await;
         let safe: Vec<_> = (0..5).map(|n| get(&client, &format!("/{n}"))).collect();

@@ -18,6 +18,7 @@ mod limits;
 mod loss;
 mod messages;
 mod peer;
+mod relay;
 mod server;
 #[path = "../tls/server.rs"]
 #[allow(dead_code, unused_imports, reason = "TLS over TCP has more tests")]

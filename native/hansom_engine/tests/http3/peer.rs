@@ -3,7 +3,7 @@
 use std::net::UdpSocket;
 use std::sync::{Arc, LazyLock};
 
-use hansom_engine::transport::TlsClient;
+use hansom_engine::transport::{TlsClient, TlsOptions};
 use hansom_engine::{Answer, Command, Config, Dial, QuicDial, TransportKind};
 use quinn::crypto::rustls::QuicServerConfig;
 use quinn::{
@@ -49,15 +49,24 @@ pub(crate) fn trust() -> Arc<TlsClient> {
     TlsClient::lazy(AUTHORITY.trusted())
 }
 
+/// The same with sessions that no other test has: they belong to the options.
+pub(crate) fn trust_within(depth: u32) -> Arc<TlsClient> {
+    TlsClient::lazy(TlsOptions { depth: Some(depth), ..AUTHORITY.trusted() })
+}
+
 pub(crate) fn dial(endpoint: &Endpoint, tls: Arc<TlsClient>) -> Box<Dial> {
-    let address = endpoint.local_addr().unwrap();
-    Box::new(Dial {
+    Box::new(target(endpoint.local_addr().unwrap().port(), tls))
+}
+
+/// What to dial to reach that server at this port.
+pub(crate) fn target(port: u16, tls: Arc<TlsClient>) -> Dial {
+    Dial {
         server_name: "a.test".into(),
         tls: Some(tls),
         quic: QuicDial::First,
         connect_timeout: Some(std::time::Duration::from_secs(20)),
-        ..Dial::new(TransportKind::Tls, "127.0.0.1", address.port())
-    })
+        ..Dial::new(TransportKind::Tls, "127.0.0.1", port)
+    }
 }
 
 pub(crate) fn connect(client: &Client, endpoint: &Endpoint) -> Pending {
