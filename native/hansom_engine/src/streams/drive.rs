@@ -108,15 +108,25 @@ impl<H: Host, S: Session> Streams<H, S> {
             if keys.is_empty() {
                 return self.ready.put_back(keys);
             }
+            let mut turn_left = !self.turn_is_over();
+            let mut last_reader = None;
             for key in &keys {
                 if self.newest == Some(*key) && !self.queued.is_empty() {
                     // It may be out of the way now.
                     self.ready.note_connection();
                 }
                 self.work(*key, port);
+                if turn_left && self.turn_is_over() {
+                    turn_left = false;
+                    last_reader = Some(*key);
+                }
             }
             self.ready.put_back(keys);
-            if self.turn_is_over() {
+            if let Some(key) = last_reader {
+                // The next turn begins with those for whom nothing was left of this one.
+                self.ready.move_back(key);
+            }
+            if !turn_left {
                 return;
             }
         }

@@ -88,6 +88,11 @@ impl Ready {
         taken
     }
 
+    /// Puts a stream that was woken behind all others that were.
+    pub(super) fn move_back(&self, key: usize) {
+        self.list.move_back(key);
+    }
+
     pub(super) fn put_back(&mut self, mut taken: Vec<usize>) {
         taken.clear();
         self.taken = taken;
@@ -112,6 +117,15 @@ impl List {
             streams.push(key);
         }
         was_empty
+    }
+
+    fn move_back(&self, key: usize) {
+        let mut streams = self.lock();
+        let all = streams.len();
+        streams.retain(|other| *other != key);
+        if streams.len() < all {
+            streams.push(key);
+        }
     }
 
     fn wake_task(&self) {
@@ -182,6 +196,17 @@ mod tests {
         ready.connection().wake_by_ref();
         assert_eq!(count.0.load(Ordering::Relaxed), 3);
         assert!(ready.take_connection() && !ready.take_connection());
+    }
+
+    #[test]
+    fn a_stream_that_was_woken_can_let_the_others_go_first() {
+        let mut ready = Ready::new(true);
+        for key in [1, 2, 1, 3] {
+            ready.note(key);
+        }
+        ready.move_back(1);
+        ready.move_back(4);
+        assert_eq!(ready.take_streams(), [2, 3, 1]);
     }
 
     #[test]

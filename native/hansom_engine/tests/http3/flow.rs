@@ -7,9 +7,10 @@ use hansom_engine::{
     RequestOptions, SendTimeout,
 };
 use quinn::TransportConfig;
+use tokio::sync::mpsc;
 
 use crate::ask::{accepted, ask_with, get, get_async, mailbox, next, request};
-use crate::host::{Large, answer, error, full, status, told, within};
+use crate::host::{Large, Receiver, answer, error, full, status, told, within};
 use crate::peer::{DATA, Raw, frame, head};
 
 const WINDOW: u32 = 200_000;
@@ -172,4 +173,36 @@ async fn an_early_response_is_taken_and_the_request_sent_on_unless_the_peer_want
     let sent = exchange.content().await.map(|bytes| bytes.len());
     assert!(sent.is_ok_and(|len| (500_000..501_000).contains(&len)), "{sent:?}");
     assert_eq!(full(pending).await, (200, b"read later".to_vec()));
+}
+
+// Clauses: TRAP-27, ASY-13
+#[tokio::test]
+async fn a_stream_that_has_much_does_not_keep_the_others_waiting() {
+    let (client, raw) = Raw::connected(Config { push_allowance: 1, ..Config::default() }).await;
+    let (messages, mut inbox) = mpsc::unbounded_channel();
+    let options = RequestOptions::default();
+    // Two turns and a bit, and less than one.
+    let sizes = [(b'a', 2_200_000), (b'b', 900_000)];
+    let (mut receivers, mut exchanges) = (Vec::new(), Vec::new());
+    for (byte, size) in sizes {
+        let receiver = Receiver { id: byte.into(), messages: messages.clone() };
+        accepted(get_async(&client, "/", receiver.clone(), AsyncMode::Push, options)).await;
+        receivers.push(receiver);
+        let mut exchange = raw.request().await;
+        exchange.answer(&vec![byte; size]).await;
+        // From here on all of it is there to be read.
+        within(exchange.send.stopped()).await.unwrap();
+        exchanges.push(exchange);
+    }
+    // On one thread both may be read from the same moment on.
+    for receiver in receivers {
+        client.tell(Command::Grant { receiver: Some(receiver), bytes: 1 << 30 });
+    }
+    let mut left = sizes.map(|(_, size)| size);
+    while left[1] > 0 {
+        if let Message::Data(piece) = within(inbox.recv()).await.expect("a receiver was dropped") {
+            left[usize::from(piece.as_slice()[0] - b'a')] -= piece.as_slice().len();
+        }
+    }
+    assert!(left[0] > 0, "the one that was first had all turns");
 }
