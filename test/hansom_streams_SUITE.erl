@@ -34,6 +34,7 @@ deviations(Config) ->
      {h2_13_failing_producer, "one upload blocks the whole connection"},
      {h2_14_uploads_side_by_side, "one upload blocks the whole connection"},
      {h2_15_interim_by_option, "an option of hansom"},
+     {h2_16_windows_of_every_size, "options of hansom"},
      {st_09_no_idle_end, "`idle_timeout' ends it"}
      | case protocol(Config) of
            http2 -> [{h2_01_the_head, "numbers are no values"}];
@@ -197,6 +198,20 @@ h2_10_one_message_for_a_pull(Config) ->
     Pulled = pulled(Pid, Pid),
     ?assertEqual(300000, byte_size(body_of(Pulled))),
     no_message().
+
+%% Clauses: H2-16, API-1
+h2_16_windows_of_every_size(Config) ->
+    [begin
+         Pid = open(maps:from_list([{Key, Value} || Key <- Keys]), Config),
+         {ok, 200, _, Body} = get(Pid, "/bytes/300000"),
+         ?assertEqual(300000, byte_size(Body)),
+         {ok, Pid} = ?CONN:request_async(Pid, <<"GET">>, <<"/bytes/300000">>, [], <<>>, once),
+         {status, 200, <<>>} = payload(Pid),
+         {headers, _} = payload(Pid),
+         ?assertEqual(300000, byte_size(body_of(pulled(Pid, Pid))))
+     end || {Keys, Value} <- [{[stream_window], 0}, {[stream_window], 1},
+                              {[stream_window, connection_window], 16#7fffffff},
+                              {[connection_window], 65535}]].
 
 %% The death of a receiver ends its transfer and nothing else: messages for others do not change the owner.
 %% Clauses: H2-10, H3-8, ASY-10

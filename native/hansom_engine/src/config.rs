@@ -88,6 +88,10 @@ pub struct Config {
     pub http3: Http3Config,
 }
 
+/// The least a stream's window can be. Without any a peer could send nothing, and with a few bytes
+/// next to nothing. This is what goes into a DATA frame of HTTP/2 of the usual size.
+pub(crate) const LEAST_STREAM_WINDOW: u32 = 16 << 10;
+
 /// How an HTTP/2 connection behaves.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Http2Config {
@@ -96,7 +100,8 @@ pub struct Http2Config {
     /// least 65 535, at most 2^31 - 1.
     pub connection_window: u32,
     /// Bytes of one stream that the peer may send ahead of its reader, which is also what a stream
-    /// with a slow reader takes in memory. Default 4 MiB; at most 2^31 - 1.
+    /// with a slow reader takes in memory. Default 4 MiB; at least 16 KiB, which less counts as, and
+    /// at most 2^31 - 1.
     pub stream_window: u32,
     /// What becomes of a request beyond the streams the peer allows at a time. Default: it waits.
     pub max_streams: MaxStreams,
@@ -116,7 +121,8 @@ pub struct Http2Config {
 pub struct Http3Config {
     /// Bytes of one stream that the peer may send ahead of its reader, which is also what a stream
     /// with a slow reader takes in memory. All streams together have no window of their own, so
-    /// that slow readers do not hold up the others. Default 4 MiB; at most 2^31 - 1.
+    /// that slow readers do not hold up the others. Default 4 MiB; at least 16 KiB, which less counts
+    /// as, and at most 2^31 - 1.
     pub stream_window: u32,
     /// Without a packet from the peer for so long the connection is lost. The peer may ask for
     /// less. Default 30 s (RFC 9308, section 3.2).

@@ -13,7 +13,7 @@ use super::ending;
 use super::flood::Parts;
 use super::keepalive::KeepAlive;
 use super::wire::{Line, Wire};
-use crate::config::Config;
+use crate::config::{Config, LEAST_STREAM_WINDOW};
 use crate::error::Error;
 use crate::streams::head::Origin;
 use crate::transport::Link;
@@ -114,7 +114,7 @@ fn builder(config: &Config) -> Builder {
     let mut builder = Builder::new();
     builder
         .enable_push(false)
-        .initial_window_size(settings.stream_window.min(LARGEST_WINDOW))
+        .initial_window_size(settings.stream_window.clamp(LEAST_STREAM_WINDOW, LARGEST_WINDOW))
         .initial_connection_window_size(settings.connection_window.clamp(65_535, LARGEST_WINDOW))
         .max_header_list_size(header_list)
         .max_send_buffer_size(MOST_BUFFERED)

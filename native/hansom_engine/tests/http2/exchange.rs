@@ -5,7 +5,8 @@ use std::time::Duration;
 use bytes::Bytes;
 use h2::server;
 use hansom_engine::{
-    Answer, AsyncMode, Command, Config, Content, Error, HttpProtocol, RequestOptions, State,
+    Answer, AsyncMode, Command, Config, Content, Error, Http2Config, HttpProtocol, RequestOptions,
+    State,
 };
 use http::{Response, StatusCode};
 
@@ -69,6 +70,19 @@ async fn large_bodies_go_both_ways() {
     let (status, back) = full(sent).await;
     assert_eq!(status, 200);
     assert!(back == body);
+}
+
+// Clauses: H2-16
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn windows_of_every_size_let_responses_through() {
+    let body = vec![7; 300_000];
+    for (stream_window, connection_window) in [(0, 0), (1, 65_535), (u32::MAX >> 1, u32::MAX >> 1)]
+    {
+        let http2 = Http2Config { stream_window, connection_window, ..Http2Config::default() };
+        let client = served(Config { http2, ..Config::default() }, echo).await;
+        let sent = ask(&client, "PUT", "/", Content::Payload(Large(body.clone())));
+        assert!(full(sent).await == (200, body.clone()), "{stream_window}");
+    }
 }
 
 /// The fields of a header block, each by its place in the static table of HPACK and the length of

@@ -85,7 +85,7 @@ async fn the_end_comes_with_the_last_data_or_alone() {
 // Clauses: API-37
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn with_manual_flow_control_the_window_opens_when_the_handler_says_so() {
-    let http2 = Http2Config { stream_window: 10_000, ..Http2Config::default() };
+    let http2 = Http2Config { stream_window: 16_384, ..Http2Config::default() };
     let (client, mut raw) = Raw::connected(Config { http2, ..Config::default() }, &[]).await;
     let (handler, mut inbox) = mailbox(1);
     let id = open(&client, handler, true).await;

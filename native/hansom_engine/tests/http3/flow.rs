@@ -82,6 +82,19 @@ async fn slow_readers_hold_their_window_and_nobody_up() {
     assert_eq!(client.connection.info().buffered_in, 0);
 }
 
+// Clauses: H2-16
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn windows_of_every_size_let_responses_through() {
+    for stream_window in [0, 1, u32::MAX >> 1] {
+        let http3 = Http3Config { stream_window, ..Http3Config::default() };
+        let (client, raw) = Raw::connected(Config { http3, ..Config::default() }).await;
+        let pending = get(&client, "/");
+        let body = vec![7; 300_000];
+        raw.request().await.answer(&body).await;
+        assert!(full(pending).await == (200, body), "{stream_window}");
+    }
+}
+
 // Clauses: H2-11, TRAP-30, TRAP-33
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_window_that_never_opens_is_given_up() {

@@ -18,7 +18,7 @@ use quinn::{Connection, VarInt, ZeroRttAccepted};
 use rustls::pki_types::CertificateDer;
 
 use super::{Address, SocketOption, posix};
-use crate::config::Http3Config;
+use crate::config::{Http3Config, LEAST_STREAM_WINDOW};
 use crate::error::Error;
 
 pub(crate) use crypto::Prepared;
@@ -177,7 +177,8 @@ fn transport(config: &Http3Config) -> Arc<quinn::TransportConfig> {
     transport
         .max_idle_timeout(idle)
         .keep_alive_interval(config.keep_alive_interval)
-        .stream_receive_window(config.stream_window.into())
+        // It is that of the server's own streams too.
+        .stream_receive_window(config.stream_window.max(LEAST_STREAM_WINDOW).into())
         // Only servers answer on such streams (RFC 9114, section 6.1).
         .max_concurrent_bidi_streams(VarInt::from_u32(0))
         // The three a server opens, and some whose type is unknown (RFC 9114, section 6.2).
