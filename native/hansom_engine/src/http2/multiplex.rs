@@ -341,7 +341,7 @@ impl crate::streams::Session for Session {
     }
 
     fn unsound(&self) -> Error {
-        Error::ClosedBy("tcp_closed")
+        ending::lost(&self.line, self.tls)
     }
 
     fn ask<H: Host>(&self, command: Command<H>, port: &mut Port<'_, H>) {

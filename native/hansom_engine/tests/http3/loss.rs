@@ -184,6 +184,24 @@ async fn goaway_lets_come_to_an_end_what_the_peer_serves() {
     assert_eq!(raw.closed().await.0, 0x100);
 }
 
+// Clauses: ST-6, H3-10
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_is_left_of_a_closed_connection_gives_way_to_a_new_one() {
+    let (client, mut raw) = Raw::connected(Config::default()).await;
+    let served = get(&client, "/");
+    let _served = raw.request().await;
+    raw.say(&frame(GOAWAY, &[4])).await;
+    client.reaches(State::Closed).await;
+    let dialled = connect(&client, &raw.endpoint);
+    let _connection = accept(&raw.endpoint).await;
+    accepted(dialled).await;
+    assert_eq!(error(served).await, Error::ConnectionClosed("normal"));
+    assert_eq!(raw.closed().await.0, 0x100);
+    assert_eq!(client.connection.state(), State::Connected);
+    // The process is told of a close to act on it, which would end the new connection.
+    assert!(client.notices.try_recv().is_err());
+}
+
 // Clauses: H3-10
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn what_is_complete_when_the_peer_closes_is_not_lost() {
