@@ -17,7 +17,7 @@
 -spec call(pid(), Operation :: term(), timeout(), gone()) -> term().
 call(Pid, Operation, Timeout, Gone) ->
     Ref = make_ref(),
-    case hansom_nif:call(Pid, Ref, Operation) of
+    case hansom_request:ask(Pid, Ref, Operation) of
         wait ->
             receive
                 {Ref, {'$down', Reason}} -> down(Reason, Gone, [Pid, Operation, Timeout]);

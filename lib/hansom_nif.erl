@@ -6,14 +6,14 @@
 
 -export([runtime_start/1, runtime_stop/3,
          open/1, shutdown/4, state/1, protocol/1, info/1, stats/0,
-         exchange/3, exchange_dirty/3, call/3, cast/2, cancel/3,
+         exchange/3, exchange_dirty/3, call/3, call_dirty/3, cast/2, cancel/3,
          pipe_new/3, pipe_opened/2, pipe_take/1, pipe_sent/2, pipe_received/2, pipe_break/1,
          lend/1, lent/0, give_back/1, mozilla_roots/0]).
 -export_type([runtime/0, exchange/0, answer/0, pipe/0]).
 
 -nifs([runtime_start/1, runtime_stop/3,
        open/1, shutdown/4, state/1, protocol/1, info/1, stats/0,
-       exchange/3, exchange_dirty/3, call/3, cast/2, cancel/3,
+       exchange/3, exchange_dirty/3, call/3, call_dirty/3, cast/2, cancel/3,
        pipe_new/3, pipe_opened/2, pipe_take/1, pipe_sent/2, pipe_received/2, pipe_break/1,
        lend/1, lent/0, give_back/1, mozilla_roots/0]).
 -on_load(load/0).
@@ -106,8 +106,12 @@ exchange(_Pid, _Ref, _Exchange) -> not_loaded().
 exchange_dirty(_Pid, _Ref, _Exchange) -> not_loaded().
 
 %% Everything else a connection can be asked, also as `{on_behalf, pid(), Op}'.
+%% `_dirty' is for trailer sections of many fields.
 -spec call(pid(), reference(), Op :: term()) -> answer() | wait | noproc.
 call(_Pid, _Ref, _Op) -> not_loaded().
+
+-spec call_dirty(pid(), reference(), Op :: term()) -> answer() | wait | noproc.
+call_dirty(_Pid, _Ref, _Op) -> not_loaded().
 
 %% `abandon' resets what a process has begun on a connection of many streams; `receiver_gone' ends
 %% what was to come to it.

@@ -187,7 +187,7 @@ for_caller(Operation, {Caller, _Tag}, Entry) ->
 %% Asks the engine; `Entry' comes back for its answer.
 -spec operation(term(), Entry) -> {pending, reference(), Entry}.
 operation(Operation, Entry) ->
-    {pending, submit(fun(Ref) -> hansom_nif:call(self(), Ref, Operation) end), Entry}.
+    {pending, submit(fun(Ref) -> hansom_request:ask(self(), Ref, Operation) end), Entry}.
 
 %% Every answer comes as a message, also one that is there at once: so there is one way to
 %% deal with answers, and other events get their turn between the pieces of an upload.

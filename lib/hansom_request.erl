@@ -2,7 +2,7 @@
 -module(hansom_request).
 
 -export([head/2, stream/3, content/1, bytes/1, options/1, to_list/1, with_inform/1, without_inform/1, mode/1,
-         submit/3]).
+         submit/3, ask/3]).
 -export_type([options/0, content/0]).
 
 -type options() :: default
@@ -11,7 +11,7 @@
                     Trailers :: boolean(), Interim :: boolean()}.
 -type content() :: binary() | stream | [].
 
-%% A head may take the NIF too long for a scheduler that others wait for; it is then read
+%% Fields may take the NIF too long for a scheduler that others wait for; they are then read
 %% on a dirty one. This is what may be read at once, in elements of a list, of about 9 ns each;
 %% a field takes as long as 20 of them, 8 bytes of a binary as long as one.
 -define(READ_AT_ONCE, 20000).
@@ -153,7 +153,20 @@ submit(Pid, Ref, Exchange) ->
         true -> hansom_nif:exchange_dirty(Pid, Ref, Exchange)
     end.
 
-%% Whether the head is to be read on a dirty scheduler. What is no header list is refused by the
+%% Gives the engine whatever else a connection is asked, in the same way.
+-spec ask(pid(), reference(), Operation :: term()) -> hansom_nif:answer() | wait | noproc.
+ask(Pid, Ref, Operation) ->
+    case is_large(<<>>, trailers(Operation)) of
+        false -> hansom_nif:call(Pid, Ref, Operation);
+        true -> hansom_nif:call_dirty(Pid, Ref, Operation)
+    end.
+
+trailers({finish_send_body, Trailers}) -> Trailers;
+trailers({stream_trailers, _StreamId, Trailers}) -> Trailers;
+trailers({on_behalf, _Process, Operation}) -> trailers(Operation);
+trailers(_) -> [].
+
+%% Whether the fields are to be read on a dirty scheduler. What is no header list is refused by the
 %% engine.
 -spec is_large(binary(), term()) -> boolean().
 is_large(Path, Headers) ->

@@ -24,7 +24,9 @@
 all() ->
     [calls_are_timed, small_exchanges, large_response_head, many_response_fields, many_request_fields,
      long_request_fields, large_request_body, large_pieces, large_response_body, streamed_body, pushed_body,
-     pulled_body, many_authorities, many_connections].
+     pulled_body, many_authorities, many_connections, http2_exchanges, http2_heads, http2_many_request_fields,
+     http2_large_uploads, http2_large_responses, http2_unread_responses, http2_probes_of_a_busy_connection,
+     http2_many_streams, large_trailers].
 
 suite() -> [{timetrap, {minutes, 5}}].
 
@@ -113,16 +115,22 @@ trace(Begun, Counts, Times) ->
 
 %% These have schedulers of their own, which they may keep.
 is_dirty(Function) ->
-    lists:member(Function, [exchange_dirty, stats, runtime_start]).
+    lists:member(Function, [exchange_dirty, call_dirty, stats, runtime_start]).
 
 %% Loads that use a connection, without and with TLS.
-with_connection(Use) ->
+with_connection(Use) -> with_connection([http, https], Use).
+
+%% The same over HTTP/2.
+over_http2(Use) -> with_connection([h2c, h2], Use).
+
+with_connection(Transports, Use) ->
     [fun(Target) ->
-             Pid = hansom_load:open(Transport, Target),
+             %% The window lets in large responses nobody reads.
+             Pid = hansom_load:open(Transport, Target, #{stream_window => 64 * ?MIB, connection_window => 64 * ?MIB}),
              Use(Pid),
              ok = hansom_conn:stop(Pid)
      end
-     || Transport <- [http, https]].
+     || Transport <- Transports].
 
 get(Pid, Path) -> hansom_conn:request(Pid, <<"GET">>, Path, [], <<>>).
 
@@ -283,3 +291,149 @@ many_connections(Config) ->
         [ok = hansom_conn:connect(Pid) || Pid <- lists:sublist(Pids, 200)],
         [ok = hansom_conn:stop(Pid) || Pid <- Pids]
     end]).
+
+%% HTTP/2
+
+%% Clauses: VM-7
+http2_exchanges(Config) ->
+    is_quick(Config, over_http2(fun(Pid) ->
+        [begin
+             {ok, 200, _, <<_:20000/binary>>} = get(Pid, <<"/bytes/20000">>),
+             {ok, Pid} = hansom_conn:request_async(Pid, <<"GET">>, <<"/bytes/20000">>, [], <<>>, true),
+             20000 = received(Pid, fun() -> ok end, 0),
+             {ok, Pid} = hansom_conn:request_async(Pid, <<"GET">>, <<"/bytes/20000">>, [], <<>>, once),
+             20000 = received(Pid, fun() -> hansom_conn:stream_next(Pid) end, 0),
+             {ok, _} = uploaded(Pid, [<<"one">>, <<"two">>], fun hansom_conn:body/1)
+         end
+         || _ <- lists:seq(1, 50)],
+        [_ = Function(Pid) || Function <- [fun hansom_conn:peername/1, fun hansom_conn:sockname/1,
+                                           fun hansom_conn:peercert/1, fun hansom_conn:is_ready/1,
+                                           fun hansom_conn:verify_socket/1, fun hansom:info/1,
+                                           fun hansom_conn:checkin_info/1, fun hansom_conn:close/1]]
+    end)).
+
+%% An upload, and its response read by `Read'.
+uploaded(Pid, Pieces, Read) -> uploaded(Pid, <<"/upload">>, Pieces, [], Read).
+
+uploaded(Pid, Path, Pieces, Trailers, Read) ->
+    ok = hansom_conn:send_request_headers(Pid, <<"POST">>, Path, []),
+    [ok = hansom_conn:send_body_chunk(Pid, Piece) || Piece <- Pieces],
+    ok = hansom_conn:finish_send_body(Pid, [{trailers, Trailers}]),
+    {ok, 200, _, Pid} = hansom_conn:start_response(Pid),
+    Read(Pid).
+
+%% Clauses: VM-7
+http2_heads(Config) ->
+    is_quick(Config, over_http2(fun(Pid) ->
+        [{ok, 200, _, _} = get(Pid, Path) || Path <- [<<"/headers-size/900000">>, <<"/headers-count/9900">>]],
+        [_ | _] = hansom_conn:response_headers(Pid)
+    end)).
+
+%% Clauses: VM-7
+http2_many_request_fields(Config) ->
+    [is_quick(Config, over_http2(fun(Pid) ->
+         %% The server may refuse them, and the connection with them.
+         _ = hansom_conn:request(Pid, <<"GET">>, <<"/">>, Fields, <<>>)
+     end))
+     || Count <- [100, 400, 1000, 5000, 30000], Value <- [<<"binary">>, "a string of some length", 12345, atom],
+        Fields <- [[{"x-field-" ++ integer_to_list(N), Value} || N <- lists:seq(1, Count)]]],
+    [is_quick(Config, over_http2(fun(Pid) ->
+         _ = hansom_conn:request(Pid, <<"GET">>, <<"/">>, [{<<"x">>, binary:copy(<<"x">>, Size)}], <<>>)
+     end))
+     || Size <- [10000, 100000, ?MIB]],
+    ok.
+
+%% Clauses: VM-7
+large_trailers(Config) ->
+    [is_quick(Config, with_connection([http, https, h2c, h2], fun(Pid) ->
+         %% The server may refuse them, and the connection with them.
+         ok = hansom_conn:send_request_headers(Pid, <<"POST">>, <<"/upload">>, [{"Host", "origin"}]),
+         _ = hansom_conn:finish_send_body(Pid, [{trailers, Trailers}]),
+         _ = hansom_conn:start_response(Pid)
+     end))
+     || Trailers <- [[{"x-field-" ++ integer_to_list(N), "a string of some length"} || N <- lists:seq(1, Count)]
+                     || Count <- [100, 400, 1000, 5000]]
+            ++ [[{<<"x">>, lists:duplicate(?MIB, $x)}]]],
+    [is_quick(Config, over_http2(fun(Pid) ->
+         {ok, Pid, Id} = hansom_h2_stream:open(Pid, <<"POST">>, <<"/upload">>, []),
+         _ = hansom_h2_stream:send_trailers(Pid, Id, [{"x-field-" ++ integer_to_list(N), "y"} || N <- lists:seq(1, 5000)])
+     end))].
+
+%% Clauses: VM-7
+http2_large_uploads(Config) ->
+    [is_quick(Config, over_http2(fun(Pid) ->
+         {ok, 200, _, _} = hansom_conn:request(Pid, <<"POST">>, <<"/upload">>, [], Make()),
+         {ok, _} = uploaded(Pid, [Make(), <<"more">>], fun hansom_conn:body/1),
+         {ok, Pid, Id} = hansom_h2_stream:open(Pid, <<"POST">>, <<"/upload">>, []),
+         ok = hansom_h2_stream:send(Pid, Id, Make(), fin),
+         {response, Id, 200, _} = hansom_h2_stream:recv(Pid, Id)
+     end))
+     || Make <- [fun() -> binary:copy(<<"x">>, 10 * ?MIB) end,
+                 fun() -> lists:duplicate(100000, binary:copy(<<"x">>, 100)) end,
+                 fun() -> lists:duplicate(?MIB, $x) end]],
+    ok.
+
+%% Clauses: VM-7
+http2_large_responses(Config) ->
+    is_quick(Config, over_http2(fun(Pid) ->
+        {ok, 200, _, <<_:10000000/binary>>} = get(Pid, <<"/bytes/10000000">>),
+        {ok, Pid} = hansom_conn:request_async(Pid, <<"GET">>, <<"/bytes/104857600">>, [], <<>>, true),
+        104857600 = received(Pid, fun() -> ok end, 0),
+        {ok, Pid} = hansom_conn:request_async(Pid, <<"GET">>, <<"/bytes/20000000">>, [], <<>>, once),
+        20000000 = received(Pid, fun() -> hansom_conn:stream_next(Pid) end, 0)
+    end)).
+
+%% Responses that are there, as much of them as the windows let in, before they are asked for.
+%%
+%% Clauses: VM-7
+http2_unread_responses(Config) ->
+    Here = fun(Pid, Size) ->
+                   wait_for(fun() -> maps:get(buffered_in, hansom_nif:info(Pid)) >= Size end)
+           end,
+    [is_quick(Config, over_http2(fun(Pid) ->
+         {ok, _} = uploaded(Pid, Path, [<<"x">>], [], fun(_) -> Here(Pid, Size), Read(Pid) end)
+     end))
+     || {Path, Size} <- [{<<"/bytes/50000000">>, 50000000}, {<<"/chunks/100/30000">>, 3000000}, {<<"/bytes/60000">>, 60000}],
+        Read <- [fun hansom_conn:body/1, fun(Pid) -> {ok, streamed(Pid, 0)} end]],
+    ok.
+
+wait_for(Is) -> ok = hansom_case:wait_for(Is).
+
+%% Clauses: VM-7
+http2_probes_of_a_busy_connection(Config) ->
+    is_quick(Config, over_http2(fun(Pid) ->
+        Self = self(),
+        Readers = [spawn_link(fun() ->
+                                      {ok, 200, _, <<_:30000000/binary>>} = get(Pid, <<"/bytes/30000000">>),
+                                      Self ! {read, self()}
+                              end)
+                   || _ <- lists:seq(1, 4)],
+        probed(Pid, Readers)
+    end)).
+
+probed(_, []) -> ok;
+probed(Pid, Readers) ->
+    {ok, connected} = hansom_conn:is_ready(Pid),
+    ok = hansom_conn:verify_socket(Pid),
+    #{} = hansom_conn:checkin_info(Pid),
+    receive {read, Reader} -> probed(Pid, lists:delete(Reader, Readers))
+    after 0 -> probed(Pid, Readers)
+    end.
+
+%% Thousands of streams, and what concerns them all.
+%%
+%% Clauses: VM-7
+http2_many_streams(Config) ->
+    is_quick(Config, [fun(Target) ->
+        Pid = hansom_load:open(h2c, Target),
+        Waiting = [spawn_monitor(fun() -> exit(get(Pid, <<"/delay/3600000">>)) end) || _ <- lists:seq(1, 3000)],
+        wait_for(fun() -> maps:get(requests, hansom_nif:info(Pid)) =:= 3000 end),
+        {ok, connected} = hansom_conn:is_ready(Pid),
+        _ = hansom:info(Pid),
+        {Gone, Left} = lists:split(1000, Waiting),
+        [exit(Caller, kill) || {Caller, _} <- Gone],
+        End(Pid),
+        [receive {'DOWN', Monitor, process, _, Answer} -> {error, _} = Answer end || {_, Monitor} <- Left],
+        hansom_conn:stop(Pid)
+    end
+    || End <- [fun hansom_conn:close/1, fun hansom_conn:stop/1]]).

@@ -8,7 +8,7 @@
 -module(hansom_load).
 
 -export([start/2, busy/1, stop/1, ended/1, exchanges/0, connections/0]).
--export([open/2, exchange/2, silent/0, vm/0]).
+-export([open/2, open/3, exchange/2, silent/0, vm/0]).
 
 -export_type([target/0, kind/0, outcome/0]).
 
@@ -210,9 +210,13 @@ transport(Kind) when Kind =:= tls; Kind =:= dial_tls; Kind =:= once; Kind =:= up
 transport(_) -> http.
 
 %% @doc A connection in `connected', linked to the caller.
--spec open(http | https, target()) -> pid().
-open(Transport, Target) ->
-    Pid = ok(hansom_conn:start_link(options(Transport, Target, #{pool_pid => no_pool()}))),
+-spec open(http | https | h2c | h2, target()) -> pid().
+open(Transport, Target) -> open(Transport, Target, #{}).
+
+%% @doc The same with start options of its own.
+-spec open(http | https | h2c | h2, target(), map()) -> pid().
+open(Transport, Target, Options) ->
+    Pid = ok(hansom_conn:start_link(options(Transport, Target, Options#{pool_pid => no_pool()}))),
     case hansom_conn:connect(Pid) of
         ok -> Pid;
         Failure -> throw(Failure)
@@ -223,9 +227,16 @@ no_pool() -> self().
 
 options(http, #{http := Port}, More) ->
     maps:merge(patient(#{host => "127.0.0.1", port => Port}), More);
-options(https, #{https := Port, cacerts := Roots}, More) ->
+options(h2c, Target, More) ->
+    options(http, Target, More#{h2c => true});
+options(https, Target, More) ->
+    tls(http1, Target, More);
+options(h2, Target, More) ->
+    tls(http2, Target, More).
+
+tls(Protocol, #{https := Port, cacerts := Roots}, More) ->
     maps:merge(patient(#{host => "127.0.0.1", port => Port, transport => hackney_ssl,
-                         connect_options => [{protocols, [http1]}], ssl_options => [{cacerts, Roots}]}), More).
+                         connect_options => [{protocols, [Protocol]}], ssl_options => [{cacerts, Roots}]}), More).
 
 patient(Options) -> maps:merge(hansom_case:patient(), Options).
 

@@ -81,6 +81,9 @@ impl<H: Host> Connection<H> {
         let inline = match command {
             Command::Cancel { .. } => false,
             Command::Close { .. } => self.closes_quickly(),
+            // Reads what has come, which over HTTP/2 may be a lot.
+            Command::Probe { .. } => shared.status.protocol() == HttpProtocol::Http1,
+            Command::ReceiverGone { .. } | Command::ProcessGone { .. } => self.is_for_few(),
             _ => shared.status.protocol() != HttpProtocol::Http3,
         };
         if inline
@@ -131,7 +134,12 @@ impl<H: Host> Connection<H> {
     /// To take a QUIC connection apart, and to tell its peer, takes some 100 microseconds. A dial may
     /// have one.
     fn closes_quickly(&self) -> bool {
-        self.protocol() != HttpProtocol::Http3 && self.state() != State::Connecting
+        self.is_for_few() && self.state() != State::Connecting
+    }
+
+    /// Whether there are only few streams to be looked at, each in no time.
+    fn is_for_few(&self) -> bool {
+        self.protocol() != HttpProtocol::Http3 && !self.shared.crowded.load(Ordering::Relaxed)
     }
 
     /// Figures for people. What is buffered is left at 0 while the connection is busy.

@@ -53,6 +53,16 @@ fn open<'a>(env: Env<'a>, config: Term<'a>) -> Term<'a> {
 /// `call(Pid, Ref, Op) -> Answer | wait | noproc`.
 #[rustler::nif]
 fn call<'a>(env: Env<'a>, pid: Term<'a>, reference: Term<'a>, op: Term<'a>) -> Term<'a> {
+    ask(env, pid, reference, op)
+}
+
+/// The same on a dirty scheduler, for a trailer section of many fields: each takes about 0.2 us.
+#[rustler::nif(schedule = "DirtyCpu")]
+fn call_dirty<'a>(env: Env<'a>, pid: Term<'a>, reference: Term<'a>, op: Term<'a>) -> Term<'a> {
+    ask(env, pid, reference, op)
+}
+
+fn ask<'a>(env: Env<'a>, pid: Term<'a>, reference: Term<'a>, op: Term<'a>) -> Term<'a> {
     let (behalf, op) = decode::behalf(op);
     submit(env, pid, reference, behalf, |_| decode::call(env, op))
 }

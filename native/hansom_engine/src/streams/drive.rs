@@ -57,7 +57,7 @@ impl<H: Host, S: Session> Streams<H, S> {
         if self.ready.is_idle() {
             return true;
         }
-        let heavy = || self.streams.iter().any(|(_, stream)| stream.outbox.len() > INLINE);
+        let heavy = || self.streams.iter().any(|(_, stream)| stream.to_be_copied() > INLINE);
         if !session.allows_inline() || self.streams.len() > FEW_STREAMS || heavy() {
             return false;
         }

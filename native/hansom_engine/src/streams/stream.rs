@@ -260,6 +260,19 @@ impl<H: Host, S: Session> Stream<H, S> {
             }
     }
 
+    /// The largest number of bytes that may have to be copied in one go.
+    pub(super) fn to_be_copied(&self) -> usize {
+        let wants_whole = match &self.role {
+            Role::Steps(Steps { stage, held, .. }) => {
+                matches!(stage, Stage::Reading(Wish::Whole, _))
+                    || held.iter().any(|(wish, _)| *wish == Wish::Whole)
+            }
+            Role::Whole(_) | Role::Messages(_) | Role::Handled(_) => false,
+        };
+        let read = if wants_whole { self.inbox.len() } else { 0 };
+        self.outbox.len().max(read)
+    }
+
     /// Whether as much of the response is here as is kept for a reader who wants nothing yet.
     pub(super) fn is_full(&self) -> bool {
         self.inbox.len() >= PIECE

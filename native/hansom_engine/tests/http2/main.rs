@@ -9,6 +9,7 @@ mod host;
 mod exchange;
 mod faults;
 mod floods;
+mod inline;
 mod limits;
 mod messages;
 mod mixed;
