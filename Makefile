@@ -5,8 +5,9 @@ ERLC ?= erlc
 REBAR3 ?= rebar3
 MIX ?= mix
 
-# Where rustup puts cargo, also for who has not yet opened a new shell.
-export PATH := $(PATH):$(or $(CARGO_HOME),$(HOME)/.cargo)/bin
+# Where rustup puts cargo, also for who has not yet opened a new shell. First, as rustup itself puts it: the
+# system's cargo may be too old.
+export PATH := $(or $(CARGO_HOME),$(HOME)/.cargo)/bin:$(PATH)
 
 TARGET_DIR = $(or $(CARGO_TARGET_DIR),$(CURDIR)/target)
 ORIGIN = $(TARGET_DIR)/release/hansom_origin

@@ -24,8 +24,8 @@ check_unsafe() {
 # What is linked into the library comes under licenses that docs/licenses.md names.
 check_licenses() {
     known=$(grep '^|' docs/licenses.md | cut -d'|' -f2 | grep -o '`[^`]*`')
-    cargo tree -p hansom_nif -e normal,no-proc-macro --prefix none --format '{l}|{p}' --locked |
-        sed 's/ (\*)$//' | sort -u |
+    cargo tree -p hansom_nif -e normal,no-proc-macro --prefix none --format '{l}|{p}' --locked >_build/packages
+    sed 's/ (\*)$//' _build/packages | sort -u |
         while IFS='|' read -r license package; do
             echo "$known" | grep -Fxq "\`$license\`" || echo "$package: '$license' is not in docs/licenses.md"
         done >_build/licenses
