@@ -79,8 +79,8 @@ order(_Round, Hows) -> lists:reverse(Hows).
 
 once(How, Security, Concurrency, Server, Seconds) ->
     case How of
-        original -> ok = hansom_hackney:uninstall();
-        hansom -> ok = hansom_hackney:install()
+        original -> ok = hansom_hackney:uninstall(), #{state := not_installed} = hansom_hackney:status();
+        hansom -> ok = hansom_hackney:install(), #{state := installed} = hansom_hackney:status()
     end,
     %% Of one round, so that none of its connections were opened in the other way.
     Pool = list_to_atom("bench_" ++ atom_to_list(How)),

@@ -79,7 +79,7 @@ format(Value) -> io_lib:format("~.1f", [Value]).
 metrics(Part) when Part =:= rate; Part =:= shared_rate; Part =:= delayed_rate -> [rps, p50_us, p99_us, cpu_us];
 metrics(connect) -> [per_second, cpu_us];
 metrics(idle) -> [bytes];
-metrics(_) -> [mbps, cpu_ms].
+metrics(_) -> [mbps, cpu_us_mib].
 
 %% @doc Whether more of a metric is better, or less.
 -spec better(atom()) -> more | less.
@@ -92,7 +92,7 @@ column(mbps) -> "MB/s";
 column(p50_us) -> "p50 us";
 column(p99_us) -> "p99 us";
 column(cpu_us) -> "CPU us";
-column(cpu_ms) -> "CPU ms";
+column(cpu_us_mib) -> "CPU us/MiB";
 column(bytes) -> "bytes".
 
 part_title(shared_rate) -> "Requests: GET, 1 KiB, all on one connection";

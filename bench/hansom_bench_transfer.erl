@@ -7,7 +7,8 @@
 -define(UPLOAD_CHUNK, 65536).
 -define(DEADLINE, 120000).
 
--type timing() :: #{mbps := float(), cpu_ms := float()}.
+%% `cpu_us_mib': microseconds for each MiB.
+-type timing() :: #{mbps := float(), cpu_us_mib := float()}.
 
 %% @doc Fetches `Path' of `Size' bytes once, read as `How' says. The connection is open before the clock starts.
 -spec download(module(), map(), {binary(), pos_integer()}, body | stream_body | async | async_once) -> timing().
@@ -87,7 +88,7 @@ transfer(Module, Options, Size, Fun) ->
                      ok = Module:connect(Conn),
                      {WallUs, CpuUs} = timed(fun() -> Fun(Conn) end),
                      ok = Module:stop(Conn),
-                     #{mbps => Size / WallUs, cpu_ms => CpuUs / 1000}
+                     #{mbps => Size / WallUs, cpu_us_mib => CpuUs / (Size / (1 bsl 20))}
              end).
 
 %% @doc Opens and closes `Count' connections, `Concurrency' at a time.

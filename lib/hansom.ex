@@ -15,8 +15,9 @@ defmodule Hansom do
   """
 
   @doc """
-  What a connection holds and has done: its state, bytes received, sent and buffered, requests,
-  dials, TLS handshakes. `nil` if the process is dead or no connection.
+  What a connection holds and has done: its state and protocol, whether it is encrypted, bytes
+  received, sent and buffered, requests, reuses, dials and TLS handshakes. `nil` if the process is
+  dead or no connection.
 
   The connection is neither asked nor disturbed.
 
@@ -29,7 +30,8 @@ defmodule Hansom do
   end
 
   @doc """
-  Totals of this node: connections by state, bytes moved and buffered, handshakes, reuses.
+  Totals of this node: connections by state, dials, TLS handshakes, requests, reuses, bytes
+  received and sent, and the threads of the engine.
   """
   @spec stats() :: map()
   defdelegate stats(), to: :hansom

@@ -173,7 +173,8 @@ connect(Pid, Timeout) ->
 get_state(Pid) ->
     get_state(Pid, 5000).
 
-%% @doc The state, at once whatever the connection is busy with.
+%% @doc The state, at once whatever the connection is busy with, but for a function of the user that it runs (a body, an
+%% `inform_fun').
 -spec get_state(pid(), timeout()) -> {ok, state()}.
 get_state(Pid, Timeout) ->
     gen_statem:call(Pid, get_state, Timeout).

@@ -50,7 +50,7 @@ defmodule Hansom.Conn do
 
   `:closed`, `:timeout`, `:invalid_state`, `:nxdomain`, POSIX names such as `:econnrefused`,
   `:not_connected`, `:bad_request`, `{:tls_alert, {alert, text}}`, `{:options, option}` and the
-  others listed in `docs/options.md`.
+  others that the documentation of `:hansom_conn` lists.
   """
 
   @typedoc "A connection process."
@@ -177,7 +177,10 @@ defmodule Hansom.Conn do
   @spec connect(t(), timeout()) :: :ok | error()
   def connect(conn, timeout \\ 8000), do: :hansom_conn.connect(conn, timeout)
 
-  @doc "The state, at once whatever the connection is busy with."
+  @doc """
+  The state, at once whatever the connection is busy with, but for a function of the user that it
+  runs (a body, an `inform_fun`).
+  """
   @spec get_state(t(), timeout()) :: {:ok, state()}
   def get_state(conn, timeout \\ 5000), do: :hansom_conn.get_state(conn, timeout)
 
