@@ -20,7 +20,6 @@ use crate::error::Error;
 use crate::streams::Progress;
 use crate::streams::head::Origin;
 use crate::transport::Quic;
-use crate::transport::quic::lost;
 
 type Awaited<T> = Pin<Box<dyn Future<Output = T> + Send>>;
 pub(super) type Pair = (SendStream, RecvStream);
@@ -45,7 +44,7 @@ pub(crate) struct Session {
     pub(super) scratch: [Bytes; CHUNKS],
     /// Our control stream, kept because its end would be that of the connection.
     greeted: Option<SendStream>,
-    greeting: Option<Awaited<Result<SendStream, Error>>>,
+    greeting: Option<Awaited<Result<SendStream, ConnectionError>>>,
     peers: PeerStreams,
     accepting: Awaited<Result<RecvStream, ConnectionError>>,
     closed: Awaited<ConnectionError>,
@@ -87,7 +86,8 @@ impl Session {
             head: config.limits.header_bytes,
             trailers: config.limits.trailer_bytes,
         };
-        let greeted = greet(quic.connection().clone(), limits).await?;
+        let greeted = greet(quic.connection().clone(), limits).await;
+        let greeted = greeted.map_err(|reason| quic.loss(&reason))?;
         let alarm = Arc::new(Alarm { raised: AtomicBool::new(true), outer: Default::default() });
         Ok(Self {
             failure: None,
@@ -186,26 +186,27 @@ impl Session {
 
     /// Why the connection is lost.
     pub(super) fn loss(&self, reason: &ConnectionError) -> Error {
-        match (&self.failure, reason) {
+        match (&self.failure, self.quic.loss(reason)) {
             (Some(failure), _) => failure.clone(),
-            (None, ConnectionError::LocallyClosed) => Error::ConnectionClosed("normal"),
-            (None, reason) => lost(reason),
+            (None, Error::Closed) => Error::ConnectionClosed("normal"),
+            (None, error) => error,
         }
     }
 }
 
-async fn greet(connection: quinn::Connection, limits: SectionLimits) -> Result<SendStream, Error> {
+async fn greet(
+    connection: quinn::Connection,
+    limits: SectionLimits,
+) -> Result<SendStream, ConnectionError> {
     loop {
-        let mut stream = connection.open_uni().await.map_err(|reason| lost(&reason))?;
+        let mut stream = connection.open_uni().await?;
         let bytes = Bytes::from(greeting(limits.head));
         match stream.write_chunk(bytes).await {
             Ok(()) => return Ok(stream),
             // Opened before the end of the handshake, and written to after it.
             Err(WriteError::ZeroRttRejected) => {}
             Err(_) => {
-                return Err(connection
-                    .close_reason()
-                    .map_or(Error::Closed, |reason| lost(&reason)));
+                return Err(connection.close_reason().unwrap_or(ConnectionError::LocallyClosed));
             }
         }
     }

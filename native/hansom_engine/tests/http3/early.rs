@@ -1,11 +1,12 @@
 //! Requests sent before the handshake is complete.
 
+use std::net::UdpSocket;
 use std::pin::pin;
 use std::sync::Arc;
 use std::task::{Context, Waker};
 
 use hansom_engine::transport::TlsClient;
-use hansom_engine::{Command, Config, Content, Dial, Error, Http3Config, MaxStreams};
+use hansom_engine::{Command, Config, Content, Dial, Error, Http3Config, MaxStreams, State};
 use http::Method;
 use quinn::{Endpoint, TransportConfig};
 use tokio::sync::{Semaphore, mpsc};
@@ -116,6 +117,39 @@ async fn content_the_server_did_not_take_early_is_lost() {
     assert_eq!(error(content).await, Error::EarlyDataRejected);
     next(&connection).await.answer(b"again").await;
     assert_eq!(full(bare).await, (200, b"again".to_vec()));
+}
+
+/// Ends a server and frees its port.
+async fn stop(server: Endpoint) {
+    let address = server.local_addr().unwrap();
+    server.close(0_u32.into(), b"");
+    within(server.wait_idle()).await;
+    drop(server);
+    // The endpoint's task lets go of the socket when it is polled next.
+    within(async {
+        while UdpSocket::bind(address).is_err() {
+            tokio::task::yield_now().await;
+        }
+    })
+    .await;
+}
+
+// Clauses: H3-5, H3-10
+#[tokio::test]
+async fn that_nobody_is_there_is_told_to_whoever_was_early() {
+    let server = endpoint(server_config(TransportConfig::default()));
+    let port = server.local_addr().unwrap().port();
+    let tls = trust_within(4);
+    prime(port, &tls, &server).await;
+    stop(server).await;
+    let client = Client::new(early());
+    let target = Box::new(target(port, tls));
+    // Asked for before the connection is ready, so sent with its first packet.
+    let connecting = client.ask(|caller| Command::Connect { caller, dial: target });
+    let pending = get(&client, "/");
+    accepted(connecting).await;
+    assert_eq!(error(pending).await, Error::Posix("econnrefused"));
+    client.reaches(State::Closed).await;
 }
 
 async fn tell(exchange: Exchange) {

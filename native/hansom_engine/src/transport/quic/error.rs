@@ -12,16 +12,18 @@ const H3_NO_ERROR: u64 = 0x100;
 /// Why an open connection ended.
 ///
 /// [`Error::ConnectionClosed`] says `normal` for a peer that closed without an error, `timeout`
-/// for one that fell silent, `reset` for one that lost its state (a stateless reset). Alerts are
+/// for one that fell silent, `reset` for one that lost its state (a stateless reset), and
+/// `version_mismatch` for one that does not speak QUIC version 1, which is learned in the handshake,
+/// so after the opening only where data is sent ahead of that. Alerts are
 /// [`Error::Tls`]: a server may refuse a client's certificate after the client's handshake is
 /// complete. All else is [`Error::TransportError`].
-pub(crate) fn lost(reason: &ConnectionError) -> Error {
+pub(super) fn lost(reason: &ConnectionError) -> Error {
     match reason {
-        ConnectionError::LocallyClosed => Error::Closed,
+        // The second never befalls a client.
+        ConnectionError::LocallyClosed | ConnectionError::CidsExhausted => Error::Closed,
         ConnectionError::TimedOut => Error::ConnectionClosed("timeout"),
         ConnectionError::Reset => Error::ConnectionClosed("reset"),
         ConnectionError::VersionMismatch => Error::ConnectionClosed("version_mismatch"),
-        ConnectionError::CidsExhausted => Error::ConnectionClosed("cids_exhausted"),
         ConnectionError::ApplicationClosed(close) => {
             let code = close.error_code.into_inner();
             // A peer whose HTTP/3 never came to be closes with 0 as well.

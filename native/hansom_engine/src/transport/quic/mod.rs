@@ -14,7 +14,7 @@ use std::fmt;
 use std::net::SocketAddr;
 use std::sync::Arc;
 
-use quinn::{Connection, VarInt, ZeroRttAccepted};
+use quinn::{Connection, ConnectionError, VarInt, ZeroRttAccepted};
 use rustls::pki_types::CertificateDer;
 
 use super::{Address, SocketOption, posix};
@@ -23,7 +23,7 @@ use crate::error::Error;
 
 pub(crate) use crypto::Prepared;
 use drivers::Drivers;
-pub(crate) use error::lost;
+use error::lost;
 use path::Path;
 
 /// A QUIC connection over which HTTP/3 was agreed on.
@@ -104,9 +104,18 @@ impl Quic {
     /// Whether the connection is open, as far as this end knows.
     ///
     /// # Errors
-    /// Why it is not, as [`lost`] names it.
+    /// Why it is not: [`Error::Posix`] if data was sent ahead of the handshake and the system learned
+    /// that nobody is there, otherwise as [`lost`] names it.
     pub fn check(&self) -> Result<(), Error> {
-        self.connection.close_reason().map_or(Ok(()), |reason| Err(lost(&reason)))
+        self.connection.close_reason().map_or(Ok(()), |reason| Err(self.loss(&reason)))
+    }
+
+    /// What the end of the connection for this reason is called.
+    pub(crate) fn loss(&self, reason: &ConnectionError) -> Error {
+        match (reason, self.guard.path.unreachable()) {
+            (ConnectionError::LocallyClosed, Some(error)) => error.clone(),
+            _ => lost(reason),
+        }
     }
 }
 

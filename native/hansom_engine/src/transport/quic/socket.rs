@@ -105,7 +105,7 @@ impl Socket {
     }
 
     /// Keeps an error that says something about the way to the peer; others are of one packet.
-    fn keep(&self, error: io::Error) {
+    pub(super) fn keep(&self, error: io::Error) {
         if is_of_the_way(&error) {
             *self.trouble.lock().unwrap_or_else(PoisonError::into_inner) = Some(error);
             self.in_trouble.notify_one();
