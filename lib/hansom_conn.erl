@@ -259,7 +259,8 @@ send_request_headers(Pid, Method, Path, Headers) ->
 
 %% @doc Sends the head of a request whose body follows with {@link send_body_chunk/2}. Nothing
 %% is added but `Transfer-Encoding: chunked', unless the headers have a Transfer-Encoding: give
-%% `Host' yourself.
+%% `Host' yourself. Options of this request alone: `recv_timeout', `send_timeout' and `interim', which
+%% lets the connection's `inform_fun' act over HTTP/2 and HTTP/3.
 -spec send_request_headers(pid(), method(), path(), headers(), request_options()) -> ok | error().
 send_request_headers(Pid, Method, Path, Headers, ReqOpts) ->
     case hansom_request:head(Method, Path) of

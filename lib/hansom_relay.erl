@@ -66,10 +66,10 @@ call({send_headers, Method, Path, Headers, ReqOpts}, {Sender, _} = From,
      #{inform_fun := InformFun, auto_decompress := Decompress}) when is_list(ReqOpts) ->
     Own = [{inform_fun, InformFun}, {auto_decompress, Decompress}
            | [Option || {Key, _} = Option <- ReqOpts,
-                        Key =:= recv_timeout orelse Key =:= send_timeout]],
+                        lists:member(Key, [recv_timeout, send_timeout, interim])]],
     request(Method, Path, stream, Own, From,
             fun(M, P, stream, Options, _InformFun) ->
-                    {{send_headers, {M, P, Headers}, Options, Sender},
+                    {{send_headers, {M, P, Headers}, hansom_request:with_inform(Options), Sender},
                      {reply, From}}
             end);
 call({request_streaming, Method, Path, Headers, Body}, {Sender, _} = From, _Start) ->

@@ -34,6 +34,7 @@ deviations(Config) ->
      {h2_13_failing_producer, "one upload blocks the whole connection"},
      {h2_14_uploads_side_by_side, "one upload blocks the whole connection"},
      {h2_15_interim_by_option, "an option of hansom"},
+     {h2_15_interim_of_an_upload, "an option of hansom"},
      {h2_16_windows_of_every_size, "options of hansom"},
      {st_09_no_idle_end, "`idle_timeout' ends it"}
      | case protocol(Config) of
@@ -254,6 +255,25 @@ h2_15_interim_by_option(Config) ->
     {ok, Ref} = ?CONN:request_async(Pid, <<"GET">>, <<"/interim/103">>, [], <<>>, true, self(), false,
                                     [{interim, true}]),
     ?assertMatch([{informational, 103, <<>>, _}, {status, 200, <<>>} | _], payloads(Ref)).
+
+%% Those of an upload are told when its response is asked for, by the connection's function.
+%%
+%% Clauses: H2-15, RSP-13, RSP-15
+h2_15_interim_of_an_upload(Config) ->
+    Self = self(),
+    Pid = open(#{inform_fun => fun(Status, _, _) -> Self ! {informed, Status} end}, Config),
+    Upload = fun(Options) ->
+                     ok = ?CONN:send_request_headers(Pid, <<"POST">>, <<"/interim/103?count=2">>, [], Options),
+                     ok = ?CONN:finish_send_body(Pid),
+                     {ok, 200, _, Pid} = ?CONN:start_response(Pid),
+                     {ok, _} = ?CONN:body(Pid),
+                     informed()
+             end,
+    ?assertEqual([], Upload([])),
+    ?assertEqual([{informed, 103}, {informed, 103}], Upload([{interim, true}])).
+
+informed() ->
+    receive {informed, _} = Told -> [Told | informed()] after 0 -> [] end.
 
 %% Uploads in pieces
 

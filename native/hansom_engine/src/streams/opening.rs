@@ -60,6 +60,7 @@ impl<H: Host, S: Session> Streams<H, S> {
             id: 0,
             response: None,
             interim: 0,
+            untold: Vec::new(),
             trailers: None,
             outcome: None,
             counted: false,

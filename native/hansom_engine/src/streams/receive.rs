@@ -7,6 +7,7 @@ use bytes::Bytes;
 use super::session::{Came, Session};
 use super::stream::{Head, Receive, Role, Stage, Steps, Stream, Wish};
 use super::{Fate, Side};
+use crate::config::Limits;
 use crate::error::{Error, Limit};
 use crate::event::{Answer, Message, Notice, StreamEvent};
 use crate::headers::HeaderList;
@@ -81,7 +82,9 @@ impl<H: Host, S: Session> Stream<H, S> {
             Poll::Ready(Ok(came)) => came,
         };
         Poll::Ready(match came {
-            Came::Interim { status, headers } => self.take_interim(status, headers, port),
+            Came::Interim { status, headers } => {
+                self.take_interim(status, headers, &port.config.limits)
+            }
             Came::Head { status, headers, length, ended } => {
                 self.take_head(status, headers, length, ended, port)
             }
@@ -126,30 +129,18 @@ impl<H: Host, S: Session> Stream<H, S> {
         &mut self,
         status: u16,
         headers: HeaderList,
-        port: &mut Port<'_, H>,
+        limits: &Limits,
     ) -> Result<(), Error> {
         // Nothing to switch to (RFC 9113, section 8.6, RFC 9114, section 4.5).
         if status == 101 {
             return Err(S::malformed());
         }
         self.interim += 1;
-        if self.interim > port.config.limits.interim_responses {
+        if self.interim > limits.interim_responses {
             return Err(Error::Limit(Limit::InterimResponses));
         }
-        match &self.role {
-            Role::Whole(caller) if self.wants.interim => {
-                port.sink.inform(caller, status, b"", &headers);
-            }
-            Role::Messages(messages) if self.wants.interim => {
-                let message = Message::Informational { status, reason: Vec::new(), headers };
-                let _ = port.sink.send(&messages.receiver, message);
-            }
-            Role::Handled(handled) => {
-                let event = StreamEvent::Informational { status, headers };
-                let message = Message::Stream { id: self.id, event };
-                let _ = port.sink.send(&handled.handler, message);
-            }
-            Role::Whole(_) | Role::Messages(_) | Role::Steps(_) => {}
+        if self.wants.interim || matches!(self.role, Role::Handled(_)) {
+            self.untold.push((status, headers));
         }
         Ok(())
     }
@@ -188,7 +179,10 @@ impl<H: Host, S: Session> Stream<H, S> {
     /// Hands on what its reader wants now.
     fn hand_on(&mut self, side: &mut Side<'_, S>, port: &mut Port<'_, H>) -> Fate {
         let result = match &self.role {
-            Role::Whole(_) => {
+            Role::Whole(caller) => {
+                for (status, headers) in self.untold.drain(..) {
+                    port.sink.inform(caller, status, b"", &headers);
+                }
                 let over = self.outcome.is_some() && !self.sends_still();
                 Ok(if over { Fate::Over } else { Fate::Open })
             }
@@ -220,6 +214,12 @@ impl<H: Host, S: Session> Stream<H, S> {
         }
         if let Some(caller) = messages.accept.take() {
             port.sink.reply(caller, Answer::Ok);
+        }
+        for (status, headers) in self.untold.drain(..) {
+            let message = Message::Informational { status, reason: Vec::new(), headers };
+            if port.sink.send(&messages.receiver, message).is_err() {
+                return Ok(Fate::Unwanted);
+            }
         }
         if let Some(head) = &mut self.response
             && !std::mem::replace(&mut head.told, true)
@@ -279,6 +279,11 @@ impl<H: Host, S: Session> Stream<H, S> {
                     return Ok(Fate::Open);
                 }
                 Stage::Head(caller) => {
+                    if let Some(caller) = &caller {
+                        for (status, headers) in self.untold.drain(..) {
+                            port.sink.inform(caller, status, b"", &headers);
+                        }
+                    }
                     let Some(head) = &self.response else {
                         *stage = Stage::Head(caller);
                         // A failure waits for someone to be told.
@@ -333,6 +338,12 @@ impl<H: Host, S: Session> Stream<H, S> {
             && let Some(caller) = handled.accept.take()
         {
             port.sink.reply(caller, Answer::Stream { id });
+        }
+        for (status, headers) in self.untold.drain(..) {
+            let event = StreamEvent::Informational { status, headers };
+            if port.sink.send(&handled.handler, Message::Stream { id, event }).is_err() {
+                return Ok(Fate::Unwanted);
+            }
         }
         if let Some(head) = &mut self.response
             && !std::mem::replace(&mut head.told, true)

@@ -34,6 +34,8 @@ pub(super) struct Stream<H: Host, S: Session> {
     pub(super) response: Option<Head>,
     /// Interim responses so far.
     pub(super) interim: usize,
+    /// Those nobody was told of yet: the request was not accepted, or nobody waited.
+    pub(super) untold: Vec<(u16, HeaderList)>,
     pub(super) trailers: Option<HeaderList>,
     /// How the response ended, once it has.
     pub(super) outcome: Option<Result<(), Error>>,

@@ -1,12 +1,14 @@
 //! Responses delivered as messages, pushed and pulled.
 
+use std::time::Duration;
+
 use bytes::Bytes;
 use h2::server;
 use hansom_engine::{
     AsyncMode, BodyBuffer, Command, Config, Content, Error, H2Code, Http2Config, Message, Notice,
     RequestOptions, SendTimeout,
 };
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, oneshot};
 
 use crate::host::{
     Client, Large, PATIENCE, Pending, Receiver, TestHost, error, full, told, within,
@@ -356,6 +358,35 @@ async fn a_request_is_accepted_if_its_response_has_to_be_read_first() {
         raw.send(DATA, END_STREAM, stream, b"").await;
         if mode == AsyncMode::Push {
             assert_eq!(next(&mut inbox).await, "done");
+        }
+    }
+}
+
+// Clauses: ST-2, API-15, H2-11
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn no_interim_response_comes_ahead_of_the_answer_of_the_call() {
+    for taken in [true, false] {
+        // Nothing of the content is taken for now.
+        let (client, mut raw) = Raw::connected(Config::default(), &[(4, 0)]).await;
+        let (receiver, mut inbox) = mailbox(1);
+        let patience = Duration::from_millis(if taken { 20_000 } else { 100 });
+        let send_timeout = Some(SendTimeout::After(patience));
+        let options = RequestOptions { interim: true, send_timeout, ..NO_OPTIONS };
+        let content = Content::Bytes(b"content".to_vec());
+        let mut pending =
+            ask_async(&client, request("POST", "/", content), receiver, AsyncMode::Push, options);
+        let stream = raw.request().await;
+        raw.respond(stream, 0, &block(b"", &[(":status", "103")])).await;
+        raw.settled().await;
+        assert!(inbox.try_recv().is_err());
+        if taken {
+            assert!(matches!(pending.try_recv(), Err(oneshot::error::TryRecvError::Empty)));
+            raw.open_window(stream, 7).await;
+            accepted(pending).await;
+            assert_eq!(next(&mut inbox).await, "informational 103");
+        } else {
+            assert_eq!(error(pending).await, Error::Timeout);
+            assert!(inbox.recv().await.is_none());
         }
     }
 }
