@@ -27,6 +27,7 @@ deviations() ->
     [{h3_09_resets, "synchronous callers wait for ever"},
      {h3_10_the_server_closes, "not everybody is told"},
      {h3_10_complete_response_not_yet_pulled, "it is lost"},
+     {h3_10_goaway_lets_responses_finish, "the responses are lost"},
      {h3_10_stateless_reset, "not everybody is told"},
      {h3_11_trailers_of_a_streamed_response, "an error, or no end"},
      {h3_12_probes, "a probe closes the connection"},
@@ -63,6 +64,10 @@ h3_06_side_by_side(Config) ->
                              byte_size(body_of(pieces(Pid)))
                      end) || _ <- lists:seq(1, 10)],
     ?assertEqual(lists:duplicate(10, {ok, 1000000}), [result(Reader) || Reader <- Readers]),
+    %% Of what is not asked for little is taken in; the rest is held up by the stream's window.
+    #{received := Received, buffered_in := Buffered} = hansom_nif:info(Pid),
+    ?assert(Received < 11000000),
+    ?assert(Buffered < 2 * 65536),
     kill(Slow),
     ?assertMatch({ok, 200, _, _}, get(Pid, "/hello")).
 
@@ -132,6 +137,24 @@ h3_10_the_server_closes(Config) ->
     %% It can be dialled again.
     ok = ?CONN:connect(Pid),
     ?assertMatch({ok, 200, _, _}, get(Pid, "/hello")).
+
+%% A server that goes away serves what it has taken, and nothing is asked of it any more.
+%% Clauses: H3-10, H2-8
+h3_10_goaway_lets_responses_finish(Config) ->
+    with_origin([], Config,
+                fun(Port) ->
+                        Pid = connect(options(#{port => Port}, Config)),
+                        Waiting = async(fun() -> get(Pid, "/delay/500") end),
+                        wait_for(fun() -> maps:get(requests, hansom_nif:info(Pid)) =:= 1 end),
+                        {ok, Pid} = ?CONN:request_async(Pid, <<"GET">>, <<"/bytes/300000">>, [], <<>>, once),
+                        {status, 200, _} = payload(Pid),
+                        {headers, _} = payload(Pid),
+                        ?assertMatch({ok, 200, _, _}, get(Pid, "/goaway")),
+                        is_state(Pid, closed),
+                        ?assertEqual({error, invalid_state}, get(Pid, "/hello")),
+                        ?assertMatch({ok, {ok, 200, _, _}}, result(Waiting)),
+                        ?assertEqual(300000, byte_size(body_of(pulled(Pid, Pid))))
+                end).
 
 %% A response that has come whole does not need its connection any more.
 %% Clauses: H3-10, H2-10

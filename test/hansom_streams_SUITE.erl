@@ -38,8 +38,10 @@ deviations(Config) ->
      {h2_16_windows_of_every_size, "options of hansom"},
      {st_09_no_idle_end, "`idle_timeout' ends it"}
      | case protocol(Config) of
-           http2 -> [{h2_01_the_head, "numbers are no values"}];
-           http3 -> [{api_39_what_a_pool_is_told, "never ready"},
+           http2 -> [{h2_01_the_head, "numbers are no values"},
+                     {h2_04_requests_wait_for_their_turn, "an immediate error"}];
+           http3 -> [{h2_04_immediate_error, "an option of hansom"},
+                     {api_39_what_a_pool_is_told, "never ready"},
                      {h2_01_the_head, "the authority lacks the port"},
                      {h2_02_what_is_not_allowed, "errors of other names"},
                      {h2_05_trailers_end_the_response, "an error, or no end"},
@@ -60,6 +62,15 @@ open(More, Config) ->
     case protocol(Config) of
         http2 -> hansom_h2_case:open(More, Config);
         http3 -> hansom_h3_case:open(More, Config)
+    end.
+
+connect(Options, Config) -> hansom_case:connect_over(protocol(Config), Options).
+
+with_origin(Options, Config, Fun) ->
+    case protocol(Config) of
+        http2 -> hansom_h2_case:with_origin(Options, Config, Fun);
+        http3 -> hansom_h3_case:with_origin(Options, Config,
+                                            fun(Port) -> Fun(hansom_h3_case:options(#{port => Port}, Config)) end)
     end.
 
 %% Requests and responses
@@ -214,6 +225,28 @@ h2_16_windows_of_every_size(Config) ->
                               {[stream_window, connection_window], 16#7fffffff},
                               {[connection_window], 65535}]].
 
+%% A receiver that takes nothing holds up nobody, also with all it may have in its mailbox, and costs no more than that
+%% and its window.
+%% Clauses: H2-10, H2-3, H3-8, ASY-13
+h2_10_slow_receivers_do_not_disturb(Config) ->
+    Window = 1048576,
+    Allowance = 65536,
+    Pid = open(#{stream_window => Window, connection_window => 2 * Window, push_allowance => Allowance,
+                 push_queue_limit => 1}, Config),
+    Receivers = [process() || _ <- lists:seq(1, 5)],
+    [{ok, Pid} = ?CONN:request_async(Pid, <<"GET">>, <<"/bytes/50000000">>, [], <<>>, true, Receiver)
+     || Receiver <- Receivers],
+    {ok, 200, _, Body} = get(Pid, "/bytes/5000000"),
+    ?assertEqual(5000000, byte_size(Body)),
+    #{received := Received, buffered_in := Buffered} = hansom_nif:info(Pid),
+    ?assert(Received < 5000000 + 5 * 2 * Window),
+    ?assert(Buffered =< 5 * Window),
+    %% The head, and pieces until the allowance was spent.
+    Lengths = [Length || Receiver <- Receivers, {_, Length} <- [process_info(Receiver, message_queue_len)]],
+    ?assertEqual([], [Length || Length <- Lengths, Length > 2 + Allowance div 1024]),
+    [kill(Receiver) || Receiver <- Receivers],
+    ?assertMatch({ok, 200, _, _}, get(Pid, "/hello")).
+
 %% The death of a receiver ends its transfer and nothing else: messages for others do not change the owner.
 %% Clauses: H2-10, H3-8, ASY-10
 h2_10_receivers_do_not_own(Config) ->
@@ -274,6 +307,35 @@ h2_15_interim_of_an_upload(Config) ->
 
 informed() ->
     receive {informed, _} = Told -> [Told | informed()] after 0 -> [] end.
+
+%% Limits of the peer
+
+%% Clauses: H2-4, H3-1
+h2_04_requests_wait_for_their_turn(Config) ->
+    with_origin(["--max-streams", "2"], Config,
+                fun(Options) ->
+                        Pid = connect(Options, Config),
+                        Handles = [async(fun() -> get(Pid, "/delay/20") end) || _ <- lists:seq(1, 10)],
+                        [?assertMatch({ok, {ok, 200, _, _}}, result(Handle)) || Handle <- Handles],
+                        %% Waiting is bounded too.
+                        [{ok, Pid} = ?CONN:request_async(Pid, <<"GET">>, <<"/stall">>, [], <<>>, true)
+                         || _ <- [1, 2]],
+                        ?assertEqual({error, timeout}, get(Pid, "/hello", [{recv_timeout, 50}])),
+                        ok = ?CONN:close(Pid)
+                end).
+
+%% Clauses: H2-4, H3-1
+h2_04_immediate_error(Config) ->
+    with_origin(["--max-streams", "1"], Config,
+                fun(Options) ->
+                        Pid = connect(Options#{max_streams => error}, Config),
+                        {ok, Pid} = ?CONN:request_async(Pid, <<"GET">>, <<"/stall">>, [], <<>>, true),
+                        ?assertEqual({error, max_streams_exceeded}, get(Pid, "/hello")),
+                        ?assertEqual({error, max_streams_exceeded},
+                                     ?CONN:request_async(Pid, <<"GET">>, <<"/hello">>, [], <<>>, true)),
+                        ?assertEqual(connected, state(Pid)),
+                        ok = ?CONN:close(Pid)
+                end).
 
 %% Uploads in pieces
 

@@ -7,8 +7,8 @@ use hansom_engine::{
 };
 use quinn::{TransportConfig, VarInt};
 
-use crate::ask::{accepted, ask, ask_with, get, get_async, mailbox, next};
-use crate::host::{Client, PATIENCE, answer, error, full};
+use crate::ask::{accepted, ask, ask_with, get, get_async, mailbox, next, request};
+use crate::host::{Client, PATIENCE, answer, error, full, status};
 use crate::peer::{DATA, Exchange, HEADERS, Raw, SETTINGS, accept, connect, frame, section};
 
 pub(crate) fn closed(client: &Client) {
@@ -299,4 +299,63 @@ async fn a_probe_of_a_lost_connection_says_so() {
     let probe = client.ask(|caller| Command::Probe { caller, checkout: false });
     let answer = answer(probe).await;
     assert!(matches!(answer, hansom_engine::Answer::Error(_)));
+}
+
+// Clauses: ST-26, H2-17
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_a_dead_process_had_begun_is_reset_in_every_phase() {
+    let (client, raw) = Raw::connected(Config::default()).await;
+    let options = RequestOptions::default();
+    for phase in 0..6 {
+        let (receiver, _inbox) = mailbox(1);
+        let gone = receiver.clone();
+        let pending = client.ask_as(1, |caller| match phase {
+            0 => Command::Request { caller, request: request("GET", "/", Content::Empty), options },
+            1 | 2 => Command::RequestStreaming {
+                caller,
+                request: request("GET", "/", Content::Empty),
+                options,
+            },
+            3 | 4 => Command::SendHeaders {
+                caller,
+                request: request("POST", "/", Content::Stream),
+                options,
+            },
+            _ => Command::RequestAsync {
+                caller,
+                request: request("GET", "/", Content::Empty),
+                options,
+                receiver,
+                receiver_owns: false,
+                mode: AsyncMode::Push,
+                follow_redirect: false,
+            },
+        });
+        let mut exchange = raw.request().await;
+        match phase {
+            // Between two commands, and during one.
+            2 => {
+                exchange.respond("200", &[]).await;
+                assert_eq!(status(pending).await, 200);
+            }
+            3 => accepted(pending).await,
+            4 => {
+                accepted(pending).await;
+                let _parked = client.ask_as(1, |caller| Command::StartResponse { caller });
+            }
+            5 => accepted(pending).await,
+            _ => {}
+        }
+        client.tell(match phase {
+            5 => Command::ReceiverGone { receiver: gone },
+            _ => Command::ProcessGone { process: 1 },
+        });
+        assert_eq!(exchange.stop_code().await, 0x10c, "phase {phase}");
+        if let 3 | 4 = phase {
+            assert_eq!(exchange.content().await, Err(0x10c));
+        }
+    }
+    let healthy = get(&client, "/");
+    raw.request().await.answer(b"ok").await;
+    assert_eq!(full(healthy).await.0, 200);
 }

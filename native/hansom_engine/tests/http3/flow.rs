@@ -10,8 +10,10 @@ use quinn::TransportConfig;
 use tokio::sync::mpsc;
 
 use crate::ask::{accepted, ask_with, get, get_async, mailbox, next, request};
-use crate::host::{Large, Receiver, answer, error, full, status, told, within};
-use crate::peer::{DATA, Raw, frame, head};
+use crate::host::{
+    Client, Large, Receiver, TestHost, answer, describe, error, full, status, told, within,
+};
+use crate::peer::{DATA, Exchange, Raw, frame, head};
 
 const WINDOW: u32 = 200_000;
 
@@ -21,19 +23,100 @@ fn window(bytes: u32) -> TransportConfig {
     transport
 }
 
-// Clauses: H3-8, H2-10, ASY-13, TRAP-27
+/// Who reads a response, and so far wants none of it.
+enum Reader {
+    Messages(Receiver, mpsc::UnboundedReceiver<Message<TestHost>>, AsyncMode),
+    /// The process of this number.
+    Steps(u64),
+}
+
+impl Reader {
+    /// Asks for a response by each way there is to read one in pieces.
+    async fn all(client: &Client, raw: &Raw) -> Vec<(Self, Exchange)> {
+        let options = RequestOptions::default();
+        let mut readers = Vec::new();
+        for (id, mode) in [(1, AsyncMode::Once), (2, AsyncMode::Once), (3, AsyncMode::Push)] {
+            let (receiver, inbox) = mailbox(id);
+            accepted(get_async(client, "/", receiver.clone(), mode, options)).await;
+            readers.push((Self::Messages(receiver, inbox, mode), raw.request().await));
+        }
+        for process in [4, 5] {
+            let request = request("GET", "/", Content::Empty);
+            let head = client.ask_as(process, |caller| Command::RequestStreaming {
+                caller,
+                request,
+                options,
+            });
+            let mut exchange = raw.request().await;
+            exchange.respond("200", &[]).await;
+            assert_eq!(status(head).await, 200);
+            readers.push((Self::Steps(process), exchange));
+        }
+        readers
+    }
+
+    /// Bytes that came without being wanted, of a response that has its head already if it is read
+    /// in steps.
+    async fn unwanted(&mut self) -> usize {
+        let Self::Messages(_, inbox, mode) = self else { return 0 };
+        for message in ["status 200", "headers"] {
+            assert_eq!(next(inbox).await, message);
+        }
+        let AsyncMode::Push = mode else {
+            assert!(inbox.try_recv().is_err());
+            return 0;
+        };
+        // What the allowance was spent with.
+        let Some(Message::Data(piece)) = within(inbox.recv()).await else { panic!("no data") };
+        assert!(inbox.try_recv().is_err());
+        piece.as_slice().len()
+    }
+
+    /// Reads the response to its end: the bytes of its content.
+    async fn read(&mut self, client: &Client) -> usize {
+        let mut seen = 0;
+        loop {
+            match self {
+                Self::Messages(receiver, inbox, mode) => {
+                    let receiver = Some(receiver.clone());
+                    client.tell(match mode {
+                        AsyncMode::Once => Command::StreamNext { receiver },
+                        AsyncMode::Push => Command::Grant { receiver, bytes: 1 << 30 },
+                    });
+                    match within(inbox.recv()).await.expect("the receiver was dropped") {
+                        Message::Data(piece) => seen += piece.as_slice().len(),
+                        Message::Done => return seen,
+                        other => panic!("{}", told(&other)),
+                    }
+                }
+                Self::Steps(process) => {
+                    let piece = client.ask_as(*process, |caller| Command::StreamBody { caller });
+                    match answer(piece).await {
+                        Answer::Data(piece) => seen += piece.as_slice().len(),
+                        Answer::Done => return seen,
+                        other => panic!("{}", describe(&other)),
+                    }
+                }
+            }
+        }
+    }
+}
+
+// Clauses: H3-6, H3-8, H2-10, ASY-13, TRAP-27
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn slow_readers_hold_their_window_and_nobody_up() {
+    const SIZE: usize = 1_000_000;
     let http3 = Http3Config { stream_window: WINDOW, ..Http3Config::default() };
-    let (client, raw) = Raw::connected(Config { http3, ..Config::default() }).await;
-    let options = RequestOptions::default();
+    let config = Config { http3, push_allowance: 1, ..Config::default() };
+    let (client, raw) = Raw::connected(config).await;
     let mut readers = Vec::new();
-    for id in 1..=4 {
-        let (receiver, inbox) = mailbox(id);
-        accepted(get_async(&client, "/", receiver.clone(), AsyncMode::Once, options)).await;
-        let mut exchange = raw.request().await;
+    for (reader, mut exchange) in Reader::all(&client, &raw).await {
+        let content = frame(DATA, &vec![7; SIZE]);
+        let bytes = match reader {
+            Reader::Messages(..) => [head("200", &[]), content].concat(),
+            Reader::Steps(_) => content,
+        };
         let writer = tokio::spawn(async move {
-            let bytes = [head("200", &[]), frame(DATA, &vec![7; 1_000_000])].concat();
             let mut written = 0;
             // As much as goes without being read.
             while let Ok(more) =
@@ -47,17 +130,14 @@ async fn slow_readers_hold_their_window_and_nobody_up() {
             }
             (exchange, bytes, written)
         });
-        readers.push((receiver, inbox, writer));
+        readers.push((reader, writer));
     }
-    for (receiver, mut inbox, writer) in readers {
-        for message in ["status 200", "headers"] {
-            assert_eq!(next(&mut inbox).await, message);
-        }
+    for (mut reader, writer) in readers {
+        let unwanted = reader.unwanted().await;
         let (mut exchange, bytes, written) = within(writer).await.unwrap();
         // The window, and what is read ahead.
-        let most = WINDOW as usize + (64 << 10) + 32 * 1500 + 200;
+        let most = WINDOW as usize + (64 << 10) + 32 * 1500 + 200 + unwanted;
         assert!(written > 0 && written < most, "{written}");
-        assert!(inbox.try_recv().is_err());
         // Others are not held up.
         let other = get(&client, "/");
         raw.request().await.answer(b"quick").await;
@@ -67,16 +147,7 @@ async fn slow_readers_hold_their_window_and_nobody_up() {
             exchange.end();
             exchange
         });
-        let mut seen = 0;
-        loop {
-            client.tell(Command::StreamNext { receiver: Some(receiver.clone()) });
-            match within(inbox.recv()).await.expect("the receiver was dropped") {
-                Message::Data(piece) => seen += piece.as_slice().len(),
-                Message::Done => break,
-                other => panic!("{}", told(&other)),
-            }
-        }
-        assert_eq!(seen, 1_000_000);
+        assert_eq!(unwanted + reader.read(&client).await, SIZE);
         within(rest).await.unwrap();
     }
     assert_eq!(client.connection.info().buffered_in, 0);
