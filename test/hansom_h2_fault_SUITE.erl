@@ -8,7 +8,7 @@
 -define(CONN, (hansom_case:conn())).
 
 -import(hansom_case, [state/1, is_state/2, monitor_exit/1, await/1, async/1, result/1, payload/1, payloads/1,
-                      wait_for/1]).
+                      wait_for/1, process/0, kill/1]).
 -import(hansom_h2_case, [open/1, open/2, connect/1, get/2, get/3, with_script/2, stream_next/2]).
 
 all() -> hansom_case:cases(?MODULE).
@@ -272,3 +272,41 @@ h2_09_no_settings(_) ->
                          ?assertMatch({error, Expected} when Expected =:= Reason; Reason =:= any, ?CONN:connect(Pid)),
                          ?assertEqual(normal, await(End))
                  end) || {Script, Reason} <- [{["expect-eof"], timeout}, {["expect 24", "close"], any}]].
+
+%% Whoever dies while the first settings are waited for.
+%% Clauses: ST-4, ST-26, ST-28, API-5
+st_28_deaths_before_the_settings(_) ->
+    {ok, Listen} = gen_tcp:listen(0, [{ip, {127, 0, 0, 1}}, binary, {active, false}]),
+    {ok, Port} = inet:port(Listen),
+    Wait = hansom_case:deadline(),
+    Dial = fun() ->
+                   Owner = process(),
+                   Pid = hansom_case:start_with((hansom_case:patient())#{host => "127.0.0.1", port => Port, h2c => true,
+                                                                         owner => Owner}),
+                   unlink(Pid),
+                   Caller = async(fun() -> ?CONN:connect(Pid, infinity) end),
+                   {ok, Socket} = gen_tcp:accept(Listen, Wait),
+                   {ok, <<"PRI * HTTP/2.0", _/binary>>} = gen_tcp:recv(Socket, 24, Wait),
+                   {Pid, Owner, Caller, Socket}
+           end,
+    Closed = fun Read(Socket) ->
+                     case gen_tcp:recv(Socket, 0, Wait) of
+                         {ok, _} -> Read(Socket);
+                         {error, Reason} -> lists:member(Reason, [closed, econnreset])
+                     end
+             end,
+    [begin
+         {Pid, Owner, Caller, Socket} = Dial(),
+         Exit = monitor_exit(Pid),
+         End(Pid, Owner),
+         ?assertEqual(Reason, await(Exit)),
+         ?assertMatch({exit, {Reason, {gen_statem, call, _}}}, result(Caller)),
+         ?assert(Closed(Socket))
+     end || {End, Reason} <- [{fun(_, Owner) -> kill(Owner) end, normal}, {fun(Pid, _) -> kill(Pid) end, killed},
+                              {fun(Pid, _) -> ok = ?CONN:stop(Pid) end, normal}]],
+    %% The dial is not the caller's.
+    {Pid, _, {Caller, _}, Socket} = Dial(),
+    kill(Caller),
+    ok = gen_tcp:send(Socket, <<0:24, 4, 0, 0:32>>),
+    is_state(Pid, connected),
+    ok = gen_tcp:close(Listen).

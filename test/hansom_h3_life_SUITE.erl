@@ -1,5 +1,5 @@
-%% @doc The life of HTTP/3 connections: deaths of owner, callers and process in each phase, stops of the application,
-%% and that nothing is left over.
+%% @doc The life of HTTP/3 connections: who dials them and finds them, their ends before the handshake, and that nothing is
+%% left over. What they have in common with HTTP/2 is in `hansom_streams_life_SUITE'.
 -module(hansom_h3_life_SUITE).
 
 -include_lib("stdlib/include/assert.hrl").
@@ -8,10 +8,9 @@
 
 -define(CONN, (hansom_case:conn())).
 
--import(hansom_case, [start_with/1, async/1, result/1, process/0, run_in/2, start_in/2, kill/1, is_gone/1, wait_for/1,
-                      monitor_exit/1, await/1]).
+-import(hansom_case, [start_with/1, async/1, result/1, process/0, run_in/2, kill/1, wait_for/1, monitor_exit/1, await/1]).
 -import(hansom_h3_case, [options/1, options/2, open/1, connect/1, mute/1, tcp_only/2, trying/2, with_origin/3]).
--import(hansom_h2_case, [get/2, get/3]).
+-import(hansom_h2_case, [get/2]).
 
 all() -> hansom_case:cases(?MODULE).
 
@@ -21,65 +20,6 @@ init_per_suite(Config) -> hansom_h3_case:init_suite(Config).
 end_per_suite(Config) -> hansom_h3_case:end_suite(Config).
 init_per_testcase(Case, Config) -> hansom_case:init_case(?MODULE, Case, Config).
 end_per_testcase(_, Config) -> hansom_case:end_case(Config).
-
-%% What a connection is busy with when somebody dies, by what begins it. Each is waited for by its caller until then.
-phases() ->
-    [{request, fun(Pid) -> get(Pid, "/stall", [{recv_timeout, infinity}]) end},
-     {response, fun(Pid) -> get(Pid, "/stall/head", [{recv_timeout, infinity}]) end},
-     {streaming, fun(Pid) ->
-                         case ?CONN:request_streaming(Pid, <<"GET">>, <<"/stall/head">>, [], <<>>) of
-                             {ok, 200, _} -> ?CONN:stream_body(Pid);
-                             Error -> Error
-                         end
-                 end},
-     {upload, fun(Pid) ->
-                      Piece = binary:copy(<<"x">>, 100000),
-                      upload(Pid, fun() -> ?CONN:send_body_chunk(Pid, fun() -> {ok, Piece} end) end)
-              end},
-     {start_response, fun(Pid) -> upload(Pid, fun() -> ?CONN:start_response(Pid) end) end},
-     {between_two_calls, fun(Pid) ->
-                                 case ?CONN:request_streaming(Pid, <<"GET">>, <<"/stall/head">>, [], <<>>) of
-                                     {ok, 200, _} ->
-                                         _ = await(monitor_exit(Pid)),
-                                         ?CONN:stream_body(Pid);
-                                     Error -> Error
-                                 end
-                         end},
-     {pushed, fun(Pid) -> messages(Pid, true) end},
-     {pulled, fun(Pid) -> messages(Pid, once) end}].
-
-%% The last message of a response that does not end by itself. A process that is killed cannot see to it that one is sent.
-messages(Pid, Mode) ->
-    Monitor = monitor(process, Pid),
-    case ?CONN:request_async(Pid, <<"GET">>, <<"/stall/head">>, [], <<>>, Mode) of
-        {ok, Pid} -> last_message(Pid, Monitor);
-        Error -> Error
-    end.
-
-last_message(Pid, Monitor) ->
-    receive
-        {hackney_response, Pid, {error, _} = Error} -> demonitor(Monitor, [flush]), Error;
-        {hackney_response, Pid, _} -> last_message(Pid, Monitor);
-        {'DOWN', Monitor, process, Pid, Reason} -> exit(Reason)
-    after hansom_case:deadline() -> error(no_message)
-    end.
-
-upload(Pid, Next) ->
-    case ?CONN:send_request_headers(Pid, <<"POST">>, <<"/stall">>, []) of
-        ok -> Next();
-        Error -> Error
-    end.
-
-%% A connection on which `Begin' is under way in a process of its own.
-busy(Begin, Owner, Config) ->
-    Pid = open_as(Owner, Config),
-    Caller = async(fun() -> Begin(Pid) end),
-    wait_for(fun() -> maps:get(requests, hansom_nif:info(Pid)) =:= 1 end),
-    {Pid, Caller}.
-
-%% Owned by `Owner', not linked to it.
-open_as(Owner, Config) ->
-    connect(options(#{owner => Owner}, Config)).
 
 %% Dialled by its first user, without an owner or a pool, and found by others through a pool that only asks whether it is
 %% alive and connected.
@@ -108,53 +48,6 @@ pool_19_dialled_by_a_user(Config) ->
                              ?assertEqual(http2, ?CONN:get_protocol(Other)),
                              ok = ?CONN:stop(Other)
                      end).
-
-%% Clauses: ST-4, H3-10, H2-17
-st_04_death_of_the_owner(Config) ->
-    [begin
-         Owner = process(),
-         {Pid, Caller} = busy(Begin, Owner, Config),
-         Exit = monitor_exit(Pid),
-         kill(Owner),
-         ?assertEqual({Phase, normal}, {Phase, await(Exit)}),
-         ?assertMatch({Phase, {ok, {error, _}}}, {Phase, result(Caller)})
-     end || {Phase, Begin} <- phases()].
-
-%% Clauses: ST-26, H2-17
-st_26_death_of_a_caller(Config) ->
-    Pid = open(Config),
-    [begin
-         Before = maps:get(requests, hansom_nif:info(Pid)),
-         Caller = process(),
-         ok = start_in(Caller, fun() -> Begin(Pid) end),
-         wait_for(fun() -> maps:get(requests, hansom_nif:info(Pid)) > Before end),
-         kill(Caller),
-         ?assertMatch({Phase, {ok, 200, _, _}}, {Phase, get(Pid, "/hello")})
-     end || {Phase, Begin} <- phases()].
-
-%% Clauses: ST-28
-st_28_death_of_the_process(Config) ->
-    [begin
-         {Pid, Caller} = busy(Begin, self(), Config),
-         {ok, {_, LocalPort}} = ?CONN:sockname(Pid),
-         kill(Pid),
-         Expected = case Phase of
-                        between_two_calls -> {ok, {error, closed}};
-                        _ -> exit
-                    end,
-         ?assertEqual({Phase, Expected}, {Phase, case result(Caller) of
-                                                     {exit, _} -> exit;
-                                                     Other -> Other
-                                                 end}),
-         %% Its socket is closed by a thread that learns of it a moment later.
-         wait_for(fun() -> is_free(LocalPort) end)
-     end || {Phase, Begin} <- phases()].
-
-is_free(Port) ->
-    case gen_udp:open(Port, [{ip, {127, 0, 0, 1}}]) of
-        {ok, Socket} -> ok =:= gen_udp:close(Socket);
-        {error, eaddrinuse} -> false
-    end.
 
 %% Clauses: ST-28, API-4
 st_28_end_of_a_dial(Config) ->
@@ -214,28 +107,6 @@ st_27_nothing_is_left(Config) ->
     Before = hansom_case:descriptors(),
     [Cycle() || _ <- lists:seq(1, 50)],
     ?assertEqual(Before, hansom_case:descriptors()).
-
-%% The application may stop at any time: users are told, peers are told, and no socket is left.
-%% Clauses: ST-27, ST-28
-st_28_stop_of_the_application(Config) ->
-    Before = hansom_case:descriptors(),
-    Busy = [begin
-                {ok, Pid} = ?CONN:start_link(options(Config)),
-                unlink(Pid),
-                ok = ?CONN:connect(Pid),
-                Caller = async(fun() -> Begin(Pid) end),
-                wait_for(fun() -> maps:get(requests, hansom_nif:info(Pid)) =:= 1 end),
-                {Pid, Caller}
-            end || {_, Begin} <- phases()],
-    ok = application:stop(hansom_case:application()),
-    try
-        [_ = is_gone(Pid) || {Pid, _} <- Busy],
-        [?assertMatch({_, _}, result(Caller)) || {_, Caller} <- Busy],
-        ?assert(hansom_case:descriptors() =< Before)
-    after
-        ok = application:start(hansom_case:application())
-    end,
-    ?assertMatch({ok, 200, _, _}, get(open(Config), "/hello")).
 
 %% Over HTTP/3 as over anything else, functions can be called from other nodes.
 %% Clauses: ST-29, H3-6, H3-12
