@@ -10,7 +10,7 @@
 
 -import(hansom_case, [start_with/1, state/1, is_state/2, async/1, result/1, process/0, run_in/2, kill/1,
                       payload/1, payloads/1, body_of/1, pieces/1, pulled/2, no_message/0, wait_for/1]).
--import(hansom_h3_case, [options/1, options/2, open/1, open/2, connect/1, with_origin/3, seen/1]).
+-import(hansom_h3_case, [options/2, open/1, open/2, connect/1, with_origin/3, seen/1]).
 -import(hansom_server_case, [port/2]).
 -import(hansom_h2_case, [get/2, get/3, post/3]).
 
@@ -133,7 +133,8 @@ h3_10_the_server_closes(Config) ->
     [?assertMatch({error, {transport_error, 16#102, _}}, run_in(User, fun() -> Step(Pid) end))
      || {User, Step} <- [{Reader, fun(Response) -> ?CONN:stream_body(Response) end},
                          {Sender, fun(Upload) -> ?CONN:send_body_chunk(Upload, <<"x">>) end}]],
-    [?assertEqual({error, invalid_state}, run_in(User, fun() -> ?CONN:stream_body(Pid) end)) || User <- [Reader, Sender]],
+    [?assertEqual({error, invalid_state}, run_in(User, fun() -> ?CONN:stream_body(Pid) end))
+     || User <- [Reader, Sender]],
     %% It can be dialled again.
     ok = ?CONN:connect(Pid),
     ?assertMatch({ok, 200, _, _}, get(Pid, "/hello")).
