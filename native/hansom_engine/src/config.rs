@@ -76,8 +76,8 @@ pub struct Config {
     pub alt_svc: bool,
     /// Limits on what the peer may send.
     pub limits: Limits,
-    /// How many bytes a pushed response may deliver before its receiver is looked at. Default
-    /// 8 MiB.
+    /// How many bytes a pushed response may deliver before its receiver is looked at. A message
+    /// counts for 256 bytes more than it brings. Default 8 MiB.
     pub push_allowance: u64,
     /// Deliver the trailer section of every asynchronous response, as
     /// [`RequestOptions::trailers`](crate::RequestOptions::trailers) does for one. Default false.
@@ -205,7 +205,8 @@ pub struct Limits {
     pub chunk_extension_bytes: usize,
     /// Bytes of a trailer section. Default 1 MiB.
     pub trailer_bytes: usize,
-    /// Bytes of a body that is read as a whole. Default: no limit.
+    /// Bytes of a body that is read as a whole, as it comes and as it is handed over. Default: no
+    /// limit.
     pub body_bytes: u64,
     /// Bytes of a decompressed body. Default 1 GiB.
     pub decompressed_bytes: u64,

@@ -7,8 +7,6 @@ use zstd::stream::raw::{DParameter, Decoder as ZstdDecoder, Operation};
 use crate::config::Limits;
 use crate::error::{Coding, Error};
 
-/// Output produced between two looks at the limits, in bytes.
-const STEP: usize = 32 << 10;
 /// Output below which the growth of a body is not looked at, in bytes.
 const RATIO_FROM: u64 = 1 << 20;
 /// The largest window of the gzip format, as a power of two.
@@ -23,19 +21,19 @@ const ZSTD_WINDOW_LOG: u32 = 23;
 /// * br: one stream with a window of at most 16 MiB, and nothing after it;
 /// * zstd: any number of frames, each with a window of at most 8 MiB.
 ///
-/// Besides what it appends to the caller's vector it takes the decoder's window and 32 KiB. How
-/// much it appends is bound by [`Limits::decompressed_bytes`] and [`Limits::decompress_ratio`],
-/// looked at every 32 KiB, so that a few bytes never become gigabytes before anyone notices.
+/// It takes the decoder's window only, and writes into the caller's memory. How much altogether is
+/// bound by [`Limits::decompressed_bytes`] and [`Limits::decompress_ratio`].
 pub struct Decompressor {
     coding: Coding,
     decoder: Decoder,
-    scratch: Box<[u8]>,
     max_output: u64,
     max_ratio: u64,
     input: u64,
     output: u64,
     /// The input seen so far may be all there is.
     complete: bool,
+    /// The last call filled its output, so that there may be more.
+    has_more: bool,
     failed: Option<&'static str>,
 }
 
@@ -46,6 +44,15 @@ enum Decoder {
     Zstd(ZstdDecoder<'static>),
     /// No memory for a decoder.
     Refused,
+}
+
+/// What a call of [`Decompressor::decode`] did.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Progress {
+    /// Bytes of the input that were read.
+    pub read: usize,
+    /// Bytes that were written.
+    pub written: usize,
 }
 
 /// What one step of a decoder did.
@@ -90,33 +97,51 @@ impl Decompressor {
         Self {
             coding,
             decoder,
-            scratch: vec![0; STEP].into_boxed_slice(),
             max_output: limits.decompressed_bytes,
             max_ratio: limits.decompress_ratio,
             input: 0,
             output: 0,
             complete: false,
+            has_more: false,
             failed: None,
         }
     }
 
-    /// Appends to `out` what `input`, the next bytes of the body, stands for.
+    /// Writes to `output`, which is not empty, what `input`, the next bytes of the body, stands
+    /// for, as far as there is room. To be called again with the input that was not read, also if
+    /// that is none and there [is more](Self::has_more).
     ///
     /// # Errors
     /// [`Error::Decompress`] with the reason `data_error` for malformed input, `too_large` when a
     /// limit is exceeded, `mem_error` when memory is refused. Every later call fails the same.
-    pub fn write(&mut self, input: &[u8], out: &mut Vec<u8>) -> Result<(), Error> {
+    pub fn decode(&mut self, input: &[u8], output: &mut [u8]) -> Result<Progress, Error> {
+        let mut progress = Progress::default();
         if self.failed.is_none() {
-            self.failed = self.decode(input, out).err();
+            match self.step(input, output) {
+                Ok(made) => progress = made,
+                Err(reason) => self.failed = Some(reason),
+            }
         }
-        self.result()
+        self.result().map(|()| progress)
+    }
+
+    /// Whether there may be more output without more input.
+    #[must_use]
+    pub fn has_more(&self) -> bool {
+        self.has_more
+    }
+
+    /// Bytes of the body read so far.
+    #[must_use]
+    pub fn read(&self) -> u64 {
+        self.input
     }
 
     /// Checks that the body may end here.
     ///
     /// # Errors
     /// [`Error::Decompress`] with the reason `data_error`, which is also what `zlib` of OTP says
-    /// of input cut short or empty; or that of the call to [`write`](Self::write) that failed.
+    /// of input cut short or empty; or that of the call to [`decode`](Self::decode) that failed.
     pub fn finish(&mut self) -> Result<(), Error> {
         if self.failed.is_none() && !self.complete {
             self.failed = Some("data_error");
@@ -129,30 +154,25 @@ impl Decompressor {
         self.failed.map_or(Ok(()), |reason| Err(Error::Decompress { coding, reason }))
     }
 
-    fn decode(&mut self, mut input: &[u8], out: &mut Vec<u8>) -> Result<(), &'static str> {
-        loop {
-            if self.complete && input.is_empty() {
-                return Ok(());
-            }
-            let step = self.decoder.step(input, &mut self.scratch, self.complete)?;
-            input = &input[step.read..];
-            self.input += step.read as u64;
-            self.output += step.written as u64;
-            let idle = step.read == 0 && step.written == 0;
-            let was_complete = self.complete;
-            self.complete = step.ended || (idle && was_complete);
-            if self.output > self.max_output || self.grows_too_much() {
-                return Err("too_large");
-            }
-            out.extend_from_slice(&self.scratch[..step.written]);
-            let more_output = step.written == self.scratch.len();
-            if input.is_empty() && !more_output {
-                return Ok(());
-            }
-            if idle && self.complete == was_complete {
-                return Err("data_error");
-            }
+    fn step(&mut self, input: &[u8], output: &mut [u8]) -> Result<Progress, &'static str> {
+        self.has_more = false;
+        if self.complete && input.is_empty() {
+            return Ok(Progress::default());
         }
+        let Step { read, written, ended } = self.decoder.step(input, output, self.complete)?;
+        self.input += read as u64;
+        self.output += written as u64;
+        if self.output > self.max_output || self.grows_too_much() {
+            return Err("too_large");
+        }
+        let idle = read == 0 && written == 0;
+        let was_complete = self.complete;
+        self.complete = ended || (idle && was_complete);
+        if idle && self.complete == was_complete && !input.is_empty() {
+            return Err("data_error");
+        }
+        self.has_more = written == output.len();
+        Ok(Progress { read, written })
     }
 
     fn grows_too_much(&self) -> bool {

@@ -3,6 +3,10 @@
 use crate::command::AsyncMode;
 use crate::config::Config;
 
+/// What a message takes beside its bytes, in bytes: without that a peer that sends them one by one
+/// fills a mailbox with many times what is allowed.
+const MESSAGE: u64 = 256;
+
 /// What may be delivered now.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Pace {
@@ -54,7 +58,8 @@ impl Pace {
                 false
             }
             Self::Push { allowance, .. } => {
-                *allowance = allowance.saturating_sub_unsigned(len);
+                let cost = len.saturating_add(MESSAGE);
+                *allowance = allowance.saturating_sub_unsigned(cost);
                 self.is_low(config)
             }
         }
@@ -67,13 +72,14 @@ impl Pace {
         }
     }
 
-    /// So many more bytes may be delivered, if they are pushed. `true` if the receiver has to be
-    /// looked at again.
+    /// So many more bytes may be delivered, if they are pushed; what the last piece took too much
+    /// is forgiven, as the receiver is done with it. `true` if the receiver has to be looked at
+    /// again.
     pub(crate) fn grant(&mut self, bytes: u64, config: &Config) -> bool {
         match self {
             Self::Pull { .. } => false,
             Self::Push { allowance, asked } => {
-                *allowance = allowance.saturating_add_unsigned(bytes);
+                *allowance = (*allowance).max(0).saturating_add_unsigned(bytes);
                 *asked = false;
                 self.is_low(config)
             }

@@ -33,7 +33,7 @@ pub use config::{
     Config, Dial, Http2Config, Http3Config, Limits, MaxStreams, QuicDial, TransportKind,
 };
 pub use connection::Connection;
-pub use decode::Decompressor;
+pub use decode::{Decompressor, Progress};
 pub use error::{Alert, Coding, Error, H2Code, Limit};
 pub use event::{Answer, HttpProtocol, Message, Notice, State, StreamEvent};
 pub use headers::HeaderList;

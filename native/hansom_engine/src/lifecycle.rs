@@ -173,9 +173,16 @@ impl<H: Host> Core<H> {
             }
             // Dropping the command tells its caller.
             _ if self.is_over() => {}
-            command if matches!(self.phase, Phase::Making { .. }) => {
-                self.deferred.push_back(command);
-            }
+            command if matches!(self.phase, Phase::Making { .. }) => match command {
+                // Whoever asks whether the connection can be used waits for no dial or handshake.
+                Command::Probe { caller, .. } => {
+                    sink.reply(caller, Answer::Error(Error::InvalidState));
+                }
+                Command::Reuse { caller } => {
+                    sink.reply(caller, Answer::Reuse { should_close: false, ready: false });
+                }
+                command => self.deferred.push_back(command),
+            },
             Command::Connect { caller, dial } => self.connect(caller, dial, sink, status),
             Command::Upgrade { caller, tls, server_name } => {
                 self.upgrade(caller, Handshake::Own(tls, server_name), sink, status);

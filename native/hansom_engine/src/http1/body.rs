@@ -339,7 +339,7 @@ fn size_byte(size: u64, digits: u64, byte: u8, limits: &Limits) -> Result<State,
         return Err(Error::InvalidChunkSize);
     }
     // Any number of leading zeros is legal; beyond reason they count as an extension does.
-    if digits >= SIZE_DIGITS + limits.chunk_extension_bytes as u64 {
+    if digits >= SIZE_DIGITS.saturating_add(limits.chunk_extension_bytes as u64) {
         return Err(Error::Limit(Limit::ChunkExtensionBytes));
     }
     Ok(State::Size { size: size << 4 | u64::from(digit), digits: digits + 1 })

@@ -10,13 +10,15 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 use super::encode::{self, Defaults};
-use super::exchange::{Active, Consumer, Delivery, Exchange, Pace, Sent, Wait};
-use super::gather::Gather;
+use super::exchange::{Active, Consumer, Delivery, Exchange, Sent, Wait};
+use super::input::Input;
 use super::output::Output;
+use super::raw::RawRead;
 use crate::command::{AsyncMode, Command, Content, Request, RequestOptions};
 use crate::config::Config;
 use crate::error::Error;
 use crate::event::{Answer, Notice, State};
+use crate::flow::Pace;
 use crate::host::{Host, Payload};
 use crate::port::Port;
 use crate::transport::Link;
@@ -26,6 +28,8 @@ pub(crate) struct Http1<H: Host> {
     pub(super) link: Option<Link>,
     pub(super) output: Output<H::Payload>,
     pub(super) input: Input,
+    /// Taken from the link and given back: read before what the link still has.
+    pub(super) unread: Input,
     /// The peer will send no more.
     pub(super) eof: bool,
     /// Reading failed; told to whoever wants more than what came before.
@@ -39,6 +43,9 @@ pub(crate) struct Http1<H: Host> {
     /// Wishes for the body that came before it was their turn.
     pub(super) held: VecDeque<Command<H>>,
     pub(super) idle: Idle,
+    pub(super) idle_timeout: Option<Duration>,
+    /// What may still be moved in this turn, in bytes.
+    pub(super) turn: usize,
     /// The next read is certain to wake the task.
     pub(super) read_registered: bool,
     /// Something was read since the read deadline was set.
@@ -63,65 +70,13 @@ pub(super) enum Idle {
     CheckedOut,
 }
 
-/// A raw read past HTTP.
-pub(super) struct RawRead<H: Host> {
-    pub(super) caller: H::Caller,
-    pub(super) length: usize,
-    pub(super) deadline: Option<Instant>,
-    pub(super) gather: Gather<H::Buffer>,
-}
-
-/// What was received and not yet used.
-#[derive(Default)]
-pub(super) struct Input {
-    bytes: Vec<u8>,
-    start: usize,
-}
-
-impl Input {
-    pub(super) fn bytes(&self) -> &[u8] {
-        self.bytes.get(self.start..).unwrap_or_default()
-    }
-
-    pub(super) fn len(&self) -> usize {
-        self.bytes().len()
-    }
-
-    pub(super) fn is_empty(&self) -> bool {
-        self.bytes().is_empty()
-    }
-
-    pub(super) fn consume(&mut self, len: usize) {
-        self.start += len;
-        if self.is_empty() {
-            self.bytes.clear();
-            self.start = 0;
-        }
-    }
-
-    pub(super) fn extend(&mut self, bytes: &[u8]) {
-        if self.start > self.bytes.len() / 2 {
-            self.bytes.drain(..self.start);
-            self.start = 0;
-        }
-        self.bytes.extend_from_slice(bytes);
-    }
-
-    /// Gives memory back that a connection between exchanges has no use for.
-    pub(super) fn shrink(&mut self) {
-        const KEPT: usize = 4 << 10;
-        if self.is_empty() && self.bytes.capacity() > KEPT {
-            self.bytes = Vec::new();
-        }
-    }
-}
-
 impl<H: Host> Http1<H> {
     pub(crate) fn new(link: Link, config: &Config) -> Self {
         let mut http1 = Self {
             link: Some(link),
             output: Output::new(),
             input: Input::default(),
+            unread: Input::default(),
             eof: false,
             read_error: None,
             write_failed: false,
@@ -130,6 +85,8 @@ impl<H: Host> Http1<H> {
             raw: None,
             held: VecDeque::new(),
             idle: Idle::Unwatched,
+            idle_timeout: config.idle_timeout,
+            turn: 0,
             read_registered: false,
             progress: false,
             read_deadline: None,
@@ -138,7 +95,7 @@ impl<H: Host> Http1<H> {
             should_close: false,
             finished: false,
         };
-        http1.become_idle(config);
+        http1.restart_idle_timer();
         http1
     }
 
@@ -156,9 +113,28 @@ impl<H: Host> Http1<H> {
         self.finished
     }
 
-    /// The link, if no exchange is under way.
+    /// The link, if nothing is under way and nothing was received that would be lost.
     pub(crate) fn take_idle_link(&mut self) -> Option<Link> {
-        if matches!(self.exchange, Exchange::None) { self.link.take() } else { None }
+        // What the link has taken need not be flushed: a carried one may learn that after the response.
+        let settled = self.output.is_written() && !self.holds_bytes();
+        if self.is_unused() && settled { self.link.take() } else { None }
+    }
+
+    /// Whether nobody waits for anything.
+    fn is_unused(&self) -> bool {
+        matches!(self.exchange, Exchange::None) && self.raw.is_none() && self.acks.is_empty()
+    }
+
+    fn holds_bytes(&self) -> bool {
+        !self.input.is_empty() || !self.unread.is_empty()
+    }
+
+    /// Whether the link may be used again.
+    fn check(&self) -> Result<(), Error> {
+        match (&self.link, self.no_more()) {
+            (Some(link), None) => link.check(),
+            (_, error) => Err(error.unwrap_or(Error::Closed)),
+        }
     }
 
     pub(crate) fn link(&self) -> Option<&Link> {
@@ -167,7 +143,7 @@ impl<H: Host> Http1<H> {
 
     /// Bytes received and not yet used, and not yet written.
     pub(crate) fn buffered(&self) -> (usize, usize) {
-        (self.input.len(), self.output.len())
+        (self.input.len() + self.unread.len(), self.output.len())
     }
 
     /// What was held back for a response that no longer comes.
@@ -175,9 +151,10 @@ impl<H: Host> Http1<H> {
         std::mem::take(&mut self.held)
     }
 
-    pub(super) fn become_idle(&mut self, config: &Config) {
-        self.input.shrink();
-        self.idle_deadline = config.idle_timeout.and_then(|t| Instant::now().checked_add(t));
+    /// Counts the time without use from now, if there is none.
+    pub(super) fn restart_idle_timer(&mut self) {
+        let timeout = self.idle_timeout.filter(|_| self.is_unused());
+        self.idle_deadline = timeout.and_then(|t| Instant::now().checked_add(t));
     }
 
     /// Carries a command out, as far as that needs no reading.
@@ -197,14 +174,10 @@ impl<H: Host> Http1<H> {
                 follow_redirect,
             } => {
                 let notice = receiver_owns.then(|| Notice::Owner(receiver.clone()));
-                let pace = match mode {
-                    AsyncMode::Push => Pace::push(port.config),
-                    AsyncMode::Once => Pace::Pull { credits: 0 },
-                };
                 let delivery = Delivery {
                     receiver,
                     accept: Some(caller),
-                    pace,
+                    pace: Pace::new(mode, port.config),
                     follow_redirect,
                     redirect: None,
                     dropped: 0,
@@ -241,8 +214,8 @@ impl<H: Host> Http1<H> {
                 self.want_body(command, port);
             }
             Command::StreamNext { .. } => {
-                if let Some(Pace::Pull { credits }) = self.pace() {
-                    *credits = credits.saturating_add(1);
+                if let Some(pace) = self.pace() {
+                    pace.pull();
                 }
             }
             Command::StopAsync { caller } => {
@@ -260,7 +233,7 @@ impl<H: Host> Http1<H> {
             }
             Command::Pause { caller } => {
                 if let Some(pace @ Pace::Push { .. }) = self.pace() {
-                    *pace = Pace::Pull { credits: 0 };
+                    *pace = Pace::new(AsyncMode::Once, port.config);
                     port.set_state(State::StreamingOnce);
                 }
                 port.sink.reply(caller, Answer::Ok);
@@ -293,18 +266,15 @@ impl<H: Host> Http1<H> {
                     self.abandon(port);
                 }
             }
-            Command::Send { caller, data } => {
-                self.idle = Idle::Unwatched;
-                self.output.push(data);
-                self.acknowledge(caller, port);
-            }
+            Command::Send { caller, data } => self.send_raw(caller, data, port),
             Command::Recv { caller, length, timeout } => {
                 self.receive(caller, length, timeout, port)
             }
             Command::WatchIdle => self.idle = Idle::Watched,
             Command::Reuse { caller } => {
                 let ready = matches!(self.exchange, Exchange::None)
-                    && self.link.as_ref().is_some_and(|link| link.check().is_ok());
+                    && !self.holds_bytes()
+                    && self.check().is_ok();
                 let should_close = self.should_close;
                 port.sink.reply(caller, Answer::Reuse { should_close, ready });
             }
@@ -324,17 +294,13 @@ impl<H: Host> Http1<H> {
             return port.refuse(caller);
         }
         self.drive(cx, port);
-        let sound = match &self.link {
-            Some(link) => link.check(),
-            None => Err(self.read_error.clone().unwrap_or(Error::Closed)),
-        };
-        match sound {
+        match self.check() {
             Ok(()) => {
                 if checkout {
                     if self.idle == Idle::Watched {
                         self.idle = Idle::CheckedOut;
                     }
-                    self.become_idle(port.config);
+                    self.restart_idle_timer();
                 }
                 port.sink.reply(caller, Answer::Ok);
             }
@@ -426,7 +392,7 @@ impl<H: Host> Http1<H> {
         self.acknowledge(caller, port);
     }
 
-    fn acknowledge(&mut self, caller: H::Caller, port: &mut Port<'_, H>) {
+    pub(super) fn acknowledge(&mut self, caller: H::Caller, port: &mut Port<'_, H>) {
         if self.output.is_empty() {
             port.sink.reply(caller, Answer::Ok);
         } else {
@@ -438,21 +404,20 @@ impl<H: Host> Http1<H> {
         let Exchange::Active(active) = &mut self.exchange else {
             return port.refuse_command(command);
         };
-        match (&mut active.consumer, command) {
-            (Consumer::Sync(wait @ Wait::Nothing), Command::Body { caller }) => {
-                *wait = Wait::Body(caller);
+        let (is_async, is_waited_for) = match &active.consumer {
+            Consumer::Async(_) => (true, false),
+            Consumer::Sync(wait) => (false, !matches!(wait, Wait::Nothing)),
+        };
+        match command {
+            command if is_waited_for => self.held.push_back(command),
+            Command::Body { caller } if !is_async => {
+                active.consumer = Consumer::Sync(Wait::Body(caller));
             }
-            // What is already decompressed cannot be continued piece by piece, since pieces are
-            // as the peer sent them.
-            (Consumer::Sync(wait @ Wait::Nothing), Command::StreamBody { caller })
-                if active.plain.is_empty() =>
-            {
-                *wait = Wait::Piece(caller);
+            // Pieces are as the peer sent them, and so is what follows them.
+            Command::StreamBody { caller } if !is_async && active.leave_coded() => {
+                active.consumer = Consumer::Sync(Wait::Piece(caller));
             }
-            (Consumer::Sync(Wait::Nothing) | Consumer::Async(_), command) => {
-                port.refuse_command(command);
-            }
-            (Consumer::Sync(_), command) => self.held.push_back(command),
+            command => port.refuse_command(command),
         }
     }
 
@@ -467,32 +432,15 @@ impl<H: Host> Http1<H> {
         }
     }
 
-    fn receive(
-        &mut self,
-        caller: H::Caller,
-        length: usize,
-        timeout: Option<Duration>,
-        port: &mut Port<'_, H>,
-    ) {
-        if self.raw.is_some() {
-            return port.refuse(caller);
-        }
-        if matches!(self.exchange, Exchange::None) {
-            self.idle = Idle::Unwatched;
-        }
-        let deadline = timeout.and_then(|t| Instant::now().checked_add(t));
-        self.raw = Some(RawRead { caller, length, deadline, gather: Gather::new() });
-    }
-
     /// Forgets a caller wherever it waits; what it asked for goes on.
     pub(crate) fn forget(&mut self, target: &H::Caller) {
         if let Some(at) = self.acks.iter().position(|caller| H::same_caller(caller, target)) {
             return H::forget(self.acks.swap_remove(at));
         }
         if self.raw.as_ref().is_some_and(|raw| H::same_caller(&raw.caller, target))
-            && let Some(raw) = self.raw.take()
+            && let Some(caller) = self.give_up_raw()
         {
-            return H::forget(raw.caller);
+            return H::forget(caller);
         }
         if let Some(at) = self.held.iter().position(|held| held.is_from(target)) {
             if let Some(caller) = self.held.remove(at).and_then(Command::into_caller) {

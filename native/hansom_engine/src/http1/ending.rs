@@ -68,7 +68,8 @@ impl<H: Host> Http1<H> {
         };
         if keep {
             port.status.count_reuse();
-            self.become_idle(port.config);
+            self.input.shrink();
+            self.restart_idle_timer();
             port.set_state(State::Connected);
             if port.config.pooled {
                 port.sink.notify(Notice::Released);

@@ -6,15 +6,18 @@ use super::body::Framing;
 use super::gather::Gather;
 use super::state::Response;
 use crate::command::{Request, RequestOptions};
-use crate::config::Config;
-use crate::decode::Decompressor;
-use crate::error::Error;
+use crate::config::{Config, Limits};
+use crate::decode::{Decompressor, Progress};
+use crate::error::{Error, Limit};
 use crate::event::{Answer, Message, Notice};
-use crate::host::{BodyBuffer, Host};
+use crate::flow::Pace;
+use crate::host::Host;
 use crate::port::Port;
 
 /// Bytes of a redirect's body that are read to keep the connection.
 const REDIRECT_BODY: u64 = 1 << 20;
+/// The most one step of decompression yields, in bytes.
+const DECOMPRESSED: usize = 32 << 10;
 
 /// The diagram of an exchange:
 ///
@@ -53,10 +56,8 @@ pub(super) struct Active<H: Host> {
     pub(super) response: Response,
     pub(super) head: Option<HeadFacts>,
     pub(super) consumer: Consumer<H>,
-    /// A part of a piece, or of the whole body.
+    /// A part of a piece, or of the whole body, its content coding undone.
     pub(super) gather: Gather<H::Buffer>,
-    /// The same, decompressed.
-    pub(super) plain: Vec<u8>,
     pub(super) ended: Option<BodyEnd>,
 }
 
@@ -65,7 +66,30 @@ pub(super) struct HeadFacts {
     pub(super) status: u16,
     pub(super) framing: Framing,
     pub(super) keeps_alive: bool,
-    pub(super) decompressor: Option<Decompressor>,
+    pub(super) coded: Option<Coded>,
+}
+
+/// A content coding that is undone. Only the whole of a body is decompressed.
+pub(super) struct Coded {
+    decompressor: Decompressor,
+    /// So many bytes at the front of the input are the body's.
+    pub(super) undecoded: usize,
+}
+
+impl Coded {
+    pub(super) fn new(decompressor: Decompressor) -> Self {
+        Self { decompressor, undecoded: 0 }
+    }
+
+    /// Whether something can be done without more input.
+    pub(super) fn is_under_way(&self) -> bool {
+        self.undecoded > 0 || self.decompressor.has_more()
+    }
+
+    /// Whether nothing of the body was looked at.
+    fn is_fresh(&self) -> bool {
+        self.undecoded == 0 && self.decompressor.read() == 0
+    }
 }
 
 /// How a body ended.
@@ -108,25 +132,6 @@ pub(super) struct Delivery<H: Host> {
     pub(super) redirect: Option<Message<H>>,
     /// Bytes of that body already dropped.
     pub(super) dropped: u64,
-}
-
-/// How messages are paced.
-#[derive(Clone, Copy)]
-pub(super) enum Pace {
-    /// The allowance goes below zero by what the last piece was larger.
-    Push {
-        allowance: i64,
-        asked: bool,
-    },
-    Pull {
-        credits: u64,
-    },
-}
-
-impl Pace {
-    pub(super) fn push(config: &Config) -> Self {
-        Self::Push { allowance: 0_i64.saturating_add_unsigned(config.push_allowance), asked: false }
-    }
 }
 
 /// What someone wants of a body.
@@ -183,7 +188,6 @@ impl<H: Host> Active<H> {
             head: None,
             consumer,
             gather: Gather::new(),
-            plain: Vec::new(),
             ended: None,
         }
     }
@@ -242,10 +246,8 @@ impl<H: Host> Active<H> {
             Consumer::Sync(Wait::Piece(_)) => Demand::Piece,
             Consumer::Sync(Wait::Head { .. } | Wait::Nothing) => Demand::Nothing,
             Consumer::Async(Delivery { redirect: Some(_), .. }) => Demand::Drop,
-            Consumer::Async(delivery) => match delivery.pace {
-                Pace::Push { allowance: ..=0, .. } | Pace::Pull { credits: 0 } => Demand::Nothing,
-                Pace::Push { .. } | Pace::Pull { .. } => Demand::Piece,
-            },
+            Consumer::Async(delivery) if delivery.pace.allows() => Demand::Piece,
+            Consumer::Async(_) => Demand::Nothing,
         }
     }
 
@@ -256,7 +258,6 @@ impl<H: Host> Active<H> {
         demand: Demand,
         port: &Port<'_, H>,
     ) -> Result<(), Error> {
-        let limit = port.config.limits.body_bytes;
         match demand {
             Demand::Nothing => Ok(()),
             Demand::Drop => {
@@ -266,24 +267,57 @@ impl<H: Host> Active<H> {
                 Ok(())
             }
             Demand::Piece => {
-                self.gather.reserve(data.len(), None, u64::MAX)?;
+                self.gather.reserve(data.len(), None)?;
                 self.gather.extend(data);
                 Ok(())
             }
             Demand::Whole => {
-                let Some(facts) = &mut self.head else { return Ok(()) };
-                if let Some(decompressor) = &mut facts.decompressor {
-                    return decompressor.write(data, &mut self.plain);
-                }
+                let Some(facts) = &self.head else { return Ok(()) };
+                let limit = port.config.limits.body_bytes;
                 let expected = match facts.framing {
-                    Framing::Length(length) => Some(length),
+                    Framing::Length(length) => Some(length.min(limit)),
                     _ => None,
                 };
-                self.gather.reserve(data.len(), expected, limit)?;
+                self.gather.reserve(data.len(), expected)?;
                 self.gather.extend(data);
                 Ok(())
             }
         }
+    }
+
+    pub(super) fn coded(&mut self) -> Option<&mut Coded> {
+        self.head.as_mut()?.coded.as_mut()
+    }
+
+    /// Leaves the body as the peer sends it, from now on; `false` if it is too late for that.
+    pub(super) fn leave_coded(&mut self) -> bool {
+        let Some(facts) = &mut self.head else { return true };
+        facts.coded.take_if(|coded| coded.is_fresh());
+        facts.coded.is_none()
+    }
+
+    /// Undoes the content coding of a little of `input`, which begins with body bytes.
+    pub(super) fn decompress(&mut self, input: &[u8]) -> Result<Progress, Error> {
+        let Some(coded) = self.head.as_mut().and_then(|head| head.coded.as_mut()) else {
+            return Ok(Progress::default());
+        };
+        self.gather.reserve(DECOMPRESSED, None)?;
+        let input = input.get(..coded.undecoded).unwrap_or_default();
+        let room = self.gather.room().get_mut(..DECOMPRESSED).unwrap_or_default();
+        let progress = coded.decompressor.decode(input, room)?;
+        coded.undecoded -= progress.read;
+        self.gather.filled(progress.written);
+        Ok(progress)
+    }
+
+    /// Whether the whole body, as it came and as it is handed over, keeps to its limit.
+    pub(super) fn check_size(&self, limits: &Limits) -> Result<(), Error> {
+        let coded = self.head.as_ref().and_then(|head| head.coded.as_ref());
+        let read = coded.map_or(0, |coded| coded.decompressor.read());
+        if read.max(self.gather.len() as u64) > limits.body_bytes {
+            return Err(Error::Limit(Limit::BodyBytes));
+        }
+        Ok(())
     }
 
     pub(super) fn dropped_enough(&self) -> bool {
@@ -320,50 +354,30 @@ impl<H: Host> Active<H> {
 
     /// The whole body, its content coding undone.
     fn whole(&mut self, cut: bool) -> Result<H::Buffer, Error> {
-        let Some(decompressor) = self.head.as_mut().and_then(|head| head.decompressor.as_mut())
-        else {
-            return self.gather.take();
-        };
         // What is only a part has no end to be checked.
-        if !cut {
-            decompressor.finish()?;
+        if !cut && let Some(coded) = self.coded() {
+            coded.decompressor.finish()?;
         }
-        let plain = std::mem::take(&mut self.plain);
-        let mut body = H::Buffer::allocate(plain.len()).ok_or(Error::OutOfMemory)?;
-        body.as_mut_slice().copy_from_slice(&plain);
-        Ok(body)
+        self.gather.take()
     }
 }
 
 impl<H: Host> Delivery<H> {
     /// Takes a delivered piece from what may be delivered.
     pub(super) fn spend(&mut self, len: u64, port: &mut Port<'_, H>) {
-        match &mut self.pace {
-            Pace::Pull { credits } => *credits = credits.saturating_sub(1),
-            Pace::Push { allowance, .. } => {
-                *allowance = allowance.saturating_sub_unsigned(len);
-                self.ask_for_more(port);
-            }
+        if self.pace.spend(len, port.config) {
+            self.ask_for_more(port);
         }
     }
 
     /// Adds to what may be delivered.
     pub(super) fn grant(&mut self, bytes: u64, port: &mut Port<'_, H>) {
-        if let Pace::Push { allowance, asked } = &mut self.pace {
-            *allowance = allowance.saturating_add_unsigned(bytes);
-            *asked = false;
+        if self.pace.grant(bytes, port.config) {
             self.ask_for_more(port);
         }
     }
 
-    /// Asks in time, so that a receiver that keeps up never makes the peer wait.
-    fn ask_for_more(&mut self, port: &mut Port<'_, H>) {
-        let low = i64::try_from(port.config.push_allowance / 2).unwrap_or(i64::MAX);
-        if let Pace::Push { allowance, asked: asked @ false } = &mut self.pace
-            && *allowance <= low
-        {
-            *asked = true;
-            port.sink.notify(Notice::Flow(self.receiver.clone()));
-        }
+    fn ask_for_more(&self, port: &mut Port<'_, H>) {
+        port.sink.notify(Notice::Flow(self.receiver.clone()));
     }
 }

@@ -1,6 +1,6 @@
 //! Body bytes on their way into the receiver's memory.
 
-use crate::error::{Error, Limit};
+use crate::error::Error;
 use crate::host::BodyBuffer;
 
 /// Memory asked for at once for a body of known length. A peer that announces more has to send
@@ -28,16 +28,8 @@ impl<B: BodyBuffer> Gather<B> {
 
     /// Makes room for `more` bytes; `expected` is the length of the whole, if the peer announced
     /// it.
-    pub(crate) fn reserve(
-        &mut self,
-        more: usize,
-        expected: Option<u64>,
-        limit: u64,
-    ) -> Result<(), Error> {
+    pub(crate) fn reserve(&mut self, more: usize, expected: Option<u64>) -> Result<(), Error> {
         let needed = self.filled.checked_add(more).ok_or(Error::OutOfMemory)?;
-        if needed as u64 > limit {
-            return Err(Error::Limit(Limit::BodyBytes));
-        }
         let Some(buffer) = &mut self.buffer else {
             let size = needed.max(announced(expected).unwrap_or(0).min(EAGER));
             self.buffer = Some(B::allocate(size).ok_or(Error::OutOfMemory)?);

@@ -1,17 +1,15 @@
-//! How bytes move: out of the queue, into the buffer, and on to whoever wants them.
+//! How bytes move: out of the queue, and from the buffer to whoever wants them.
 
-use std::cell::RefCell;
 use std::io;
-use std::pin::Pin;
 use std::task::{Context, Poll};
 
-use tokio::io::{AsyncRead, ReadBuf};
 use tokio::time::Instant;
 
 use super::body::{Framing, Part};
 use super::connection::{Http1, Idle};
-use super::exchange::{BodyEnd, Consumer, Demand, Exchange, HeadFacts, Pace, Wait};
+use super::exchange::{BodyEnd, Coded, Consumer, Demand, Exchange, HeadFacts, Wait};
 use super::parse::Head;
+use super::reading::Filled;
 use super::reuse;
 use super::state::Event;
 use crate::decode::Decompressor;
@@ -19,47 +17,28 @@ use crate::error::Error;
 use crate::event::{Answer, Message, Notice};
 use crate::host::{BodyBuffer, Host};
 use crate::port::Port;
-use crate::transport::Link;
 
-/// What may be received before anybody asks for it.
-const READ_AHEAD: usize = 64 << 10;
 /// The largest piece of a body; larger ones gain nothing.
-const PIECE: usize = 128 << 10;
+pub(super) const PIECE: usize = 128 << 10;
 /// The smallest part of a body that is delivered before a look at what else has arrived.
 const WORTHWHILE: usize = 32 << 10;
-/// Memory made ready for a read of a body of unknown length.
-const STEP: usize = 64 << 10;
-/// Bytes moved before other connections of the same thread get their turn.
-const TURN: usize = 1 << 20;
-
-thread_local! {
-    static SCRATCH: RefCell<Box<[u8]>> = RefCell::new(vec![0; READ_AHEAD].into_boxed_slice());
-}
-
-/// What an attempt to read led to.
-enum Filled {
-    /// So many bytes, or the end, or an error.
-    Some(usize),
-    /// Nothing came, or nothing may be read now.
-    Nothing,
-}
+/// Bytes moved, or made by decompression, before other connections of the same thread get their
+/// turn.
+pub(super) const TURN: usize = 1 << 20;
 
 impl<H: Host> Http1<H> {
     /// Moves what can be moved without waiting; a waker is left with the link for the rest.
     pub(crate) fn drive(&mut self, cx: &mut Context<'_>, port: &mut Port<'_, H>) {
-        let mut turn = TURN;
+        self.turn = TURN;
         loop {
             self.flush(cx, port);
             self.advance(port);
+            if self.turn == 0 {
+                cx.waker().wake_by_ref();
+                break;
+            }
             match self.fill(cx, port) {
-                Filled::Some(read) => {
-                    turn = turn.saturating_sub(read);
-                    if turn == 0 {
-                        cx.waker().wake_by_ref();
-                        self.advance(port);
-                        break;
-                    }
-                }
+                Filled::Some(read) => self.turn = self.turn.saturating_sub(read),
                 Filled::Nothing => {
                     if !self.emit_partial(port) {
                         break;
@@ -105,6 +84,7 @@ impl<H: Host> Http1<H> {
         let mut sent = 0;
         let result = self.output.poll_write(link, cx, &mut sent);
         port.status.count_sent(sent);
+        self.progress |= sent > 0;
         match result {
             Poll::Pending => {
                 if sent > 0 || self.write_deadline.is_none() {
@@ -114,8 +94,11 @@ impl<H: Host> Http1<H> {
             }
             Poll::Ready(Ok(())) => {
                 self.write_deadline = None;
-                for caller in self.acks.drain(..) {
-                    port.sink.reply(caller, Answer::Ok);
+                if !self.acks.is_empty() {
+                    for caller in self.acks.drain(..) {
+                        port.sink.reply(caller, Answer::Ok);
+                    }
+                    self.restart_idle_timer();
                 }
                 if let Exchange::Active(active) = &mut self.exchange {
                     active.accept(port);
@@ -134,6 +117,7 @@ impl<H: Host> Http1<H> {
         for caller in std::mem::take(&mut self.acks) {
             port.sink.reply(caller, Answer::Error(error.clone()));
         }
+        self.restart_idle_timer();
         if matches!(self.exchange, Exchange::Upload { .. }) {
             self.close(port, Notice::Closed);
         }
@@ -174,6 +158,9 @@ impl<H: Host> Http1<H> {
                 Exchange::Active(active) => active.demand() != Demand::Nothing,
                 _ => false,
             });
+        }
+        if demand == Demand::Whole {
+            active.check_size(&port.config.limits)?;
         }
         if let Some(end) = active.ended {
             if demand == Demand::Piece && !active.gather.is_empty() {
@@ -237,7 +224,8 @@ impl<H: Host> Http1<H> {
     fn deliver_head(&mut self, head: Head, framing: Framing, port: &mut Port<'_, H>) {
         let Exchange::Active(active) = &mut self.exchange else { return };
         let Head { version, status, reason, headers, .. } = head;
-        let decompressor = if active.sent.decompress && framing != Framing::None {
+        let whole = matches!(active.consumer, Consumer::Sync(_));
+        let decompressor = if active.sent.decompress && whole && framing != Framing::None {
             let coding = headers.values(b"content-encoding").next_back();
             let coding = coding.and_then(Decompressor::coding);
             coding.map(|coding| Decompressor::new(coding, &port.config.limits))
@@ -246,7 +234,8 @@ impl<H: Host> Http1<H> {
         };
         let keeps_alive = reuse::keeps_alive(active.sent.close, version, &headers);
         self.should_close = !keeps_alive;
-        active.head = Some(HeadFacts { status, framing, keeps_alive, decompressor });
+        let coded = decompressor.map(Coded::new);
+        active.head = Some(HeadFacts { status, framing, keeps_alive, coded });
         let headers = port.remember_headers(headers);
         match &mut active.consumer {
             Consumer::Sync(wait) => {
@@ -276,8 +265,8 @@ impl<H: Host> Http1<H> {
                     body.keep_trailers();
                 }
                 // A response without a body ends without being asked.
-                if let (Framing::None, Pace::Pull { credits }) = (framing, &mut delivery.pace) {
-                    *credits = credits.saturating_add(1);
+                if framing == Framing::None {
+                    delivery.pace.pull();
                 }
                 let receiver = &delivery.receiver;
                 let told = port.sink.send(receiver, Message::Status { status, reason });
@@ -291,6 +280,11 @@ impl<H: Host> Http1<H> {
 
     fn step_body(&mut self, demand: Demand, port: &mut Port<'_, H>) -> Result<bool, Error> {
         let Exchange::Active(active) = &mut self.exchange else { return Ok(false) };
+        if let Some(coded) = active.coded()
+            && coded.is_under_way()
+        {
+            return self.step_decompression();
+        }
         let part = match active.response.next(self.input.bytes(), &port.config.limits)? {
             Event::Part(part) => part,
             Event::More => Part::More,
@@ -312,6 +306,10 @@ impl<H: Host> Http1<H> {
                 Ok(true)
             }
             Part::Data { len, ends_piece } => {
+                if let Some(coded) = active.coded() {
+                    coded.undecoded = len;
+                    return Ok(true);
+                }
                 let data = self.input.bytes().get(..len).unwrap_or_default();
                 active.take_in(data, demand, port)?;
                 self.input.consume(len);
@@ -331,6 +329,19 @@ impl<H: Host> Http1<H> {
         }
     }
 
+    /// Undoes a little of the content coding; `false` if others are to have their turn.
+    fn step_decompression(&mut self) -> Result<bool, Error> {
+        let Exchange::Active(active) = &mut self.exchange else { return Ok(false) };
+        if self.turn == 0 {
+            return Ok(false);
+        }
+        let progress = active.decompress(self.input.bytes())?;
+        self.input.consume(progress.read);
+        self.turn = self.turn.saturating_sub(progress.written);
+        self.progress = true;
+        Ok(true)
+    }
+
     /// Delivers a piece that is not a chunk of its own, now that nothing more of it is at hand.
     fn emit_partial(&mut self, port: &mut Port<'_, H>) -> bool {
         let Exchange::Active(active) = &self.exchange else { return false };
@@ -346,7 +357,7 @@ impl<H: Host> Http1<H> {
     }
 
     /// Delivers what is gathered as one piece.
-    fn emit(&mut self, port: &mut Port<'_, H>) -> Result<(), Error> {
+    pub(super) fn emit(&mut self, port: &mut Port<'_, H>) -> Result<(), Error> {
         let Exchange::Active(active) = &mut self.exchange else { return Ok(()) };
         let piece = active.gather.take()?;
         let len = piece.as_slice().len() as u64;
@@ -367,20 +378,8 @@ impl<H: Host> Http1<H> {
         Ok(())
     }
 
-    /// Whether bytes may be taken from the link now.
-    fn may_read(&self) -> bool {
-        if self.eof || self.read_error.is_some() {
-            return false;
-        }
-        if self.raw.is_some() || self.waits_for_input() {
-            return true;
-        }
-        let watched = !matches!(self.exchange, Exchange::None) || self.idle != Idle::Unwatched;
-        watched && self.input.len() < READ_AHEAD
-    }
-
     /// Whether somebody waits for bytes from the peer.
-    fn waits_for_input(&self) -> bool {
+    pub(super) fn waits_for_input(&self) -> bool {
         match &self.exchange {
             Exchange::Active(active) => {
                 active.head.is_none()
@@ -390,16 +389,16 @@ impl<H: Host> Http1<H> {
         }
     }
 
-    /// Why nothing more will come, if so.
-    fn no_more(&self) -> Option<Error> {
-        self.read_error.clone().or(self.eof.then_some(Error::Closed))
-    }
-
     fn set_read_deadline(&mut self) {
         let progress = std::mem::take(&mut self.progress);
-        let waits = self.link.is_some() && self.output.is_empty() && self.waits_for_input();
+        let waits = self.link.is_some() && self.waits_for_input();
         let timeout = match &self.exchange {
-            Exchange::Active(active) if waits => active.sent.recv_timeout,
+            // A peer that has answered may well leave the rest of the request unread.
+            Exchange::Active(active)
+                if waits && (self.output.is_empty() || active.head.is_some()) =>
+            {
+                active.sent.recv_timeout
+            }
             _ => None,
         };
         match timeout {
@@ -410,132 +409,6 @@ impl<H: Host> Http1<H> {
                 }
             }
         }
-    }
-
-    /// Reads once, if anything may be read.
-    fn fill(&mut self, cx: &mut Context<'_>, port: &mut Port<'_, H>) -> Filled {
-        self.read_registered = false;
-        if !self.may_read() {
-            return Filled::Nothing;
-        }
-        let result = match self.fill_directly(cx, port) {
-            Some(result) => result,
-            None => self.fill_input(cx),
-        };
-        match result {
-            Poll::Pending => {
-                self.read_registered = self.link.is_some();
-                Filled::Nothing
-            }
-            Poll::Ready(result) => {
-                self.progress = true;
-                match result {
-                    Ok(0) => self.eof = true,
-                    Ok(read) => {
-                        port.status.count_received(read);
-                        return Filled::Some(read);
-                    }
-                    Err(Error::Closed) => self.eof = true,
-                    Err(error) => self.read_error = Some(error),
-                }
-                self.end_raw(port);
-                Filled::Some(1)
-            }
-        }
-    }
-
-    fn fill_input(&mut self, cx: &mut Context<'_>) -> Poll<Result<usize, Error>> {
-        let Some(link) = &mut self.link else { return Poll::Pending };
-        SCRATCH.with_borrow_mut(|scratch| {
-            let result = read(link, scratch, cx);
-            if let Poll::Ready(Ok(read)) = &result {
-                self.input.extend(scratch.get(..*read).unwrap_or_default());
-            }
-            result
-        })
-    }
-
-    /// Reads into the memory of whoever wants the bytes, if they need not be looked at first.
-    fn fill_directly(
-        &mut self,
-        cx: &mut Context<'_>,
-        port: &mut Port<'_, H>,
-    ) -> Option<Poll<Result<usize, Error>>> {
-        let link = self.link.as_mut()?;
-        if let Some(raw) = &mut self.raw {
-            let wanted = match raw.length {
-                0 => STEP,
-                length => length.saturating_sub(raw.gather.len()).min(STEP),
-            };
-            if let Err(error) = raw.gather.reserve(wanted, None, u64::MAX) {
-                return Some(Poll::Ready(Err(error)));
-            }
-            let result = read(link, raw.gather.room().get_mut(..wanted)?, cx);
-            if let Poll::Ready(Ok(read)) = &result
-                && *read > 0
-            {
-                raw.gather.filled(*read);
-                let enough = raw.gather.len() >= raw.length;
-                if enough {
-                    self.end_raw(port);
-                }
-            }
-            return Some(result);
-        }
-        let Exchange::Active(active) = &mut self.exchange else { return None };
-        let demand = active.demand();
-        let facts = active.head.as_ref()?;
-        if !self.input.is_empty() || facts.decompressor.is_some() || active.ended.is_some() {
-            return None;
-        }
-        let framing = facts.framing;
-        let body = active.response.body()?;
-        let contiguous = usize::try_from(body.contiguous()).unwrap_or(usize::MAX);
-        if contiguous == 0 {
-            return None;
-        }
-        let (step, expected, limit) = match (demand, framing) {
-            (Demand::Whole, Framing::Length(length)) => {
-                (STEP, Some(length), port.config.limits.body_bytes)
-            }
-            (Demand::Whole, _) => (STEP, None, port.config.limits.body_bytes),
-            (Demand::Piece, _) => {
-                let room = PIECE.saturating_sub(active.gather.len()).max(1);
-                (room, None, u64::MAX)
-            }
-            (Demand::Nothing | Demand::Drop, _) => return None,
-        };
-        if let Err(error) = active.gather.reserve(step.min(contiguous), expected, limit) {
-            return Some(Poll::Ready(Err(error)));
-        }
-        let room = active.gather.room();
-        let len = room.len().min(contiguous).min(TURN);
-        let result = read(link, room.get_mut(..len)?, cx);
-        if let Poll::Ready(Ok(read)) = &result {
-            active.gather.filled(*read);
-            body.advance(*read as u64);
-            let chunk_ends = framing == Framing::Chunked && body.contiguous() == 0;
-            let full = active.gather.len() >= PIECE || chunk_ends;
-            if demand == Demand::Piece
-                && full
-                && *read > 0
-                && let Err(error) = self.emit(port)
-            {
-                return Some(Poll::Ready(Err(error)));
-            }
-        }
-        Some(result)
-    }
-
-    /// Answers a raw read with what it has, or with why it has nothing.
-    fn end_raw(&mut self, port: &mut Port<'_, H>) {
-        let Some(mut raw) = self.raw.take() else { return };
-        let enough = !raw.gather.is_empty() && raw.gather.len() >= raw.length;
-        let answer = match self.no_more() {
-            Some(error) if !enough => Answer::Error(error),
-            _ => raw.gather.take().map_or_else(Answer::Error, Answer::Data),
-        };
-        port.sink.reply(raw.caller, answer);
     }
 
     /// When something is to be given up next.
@@ -551,9 +424,9 @@ impl<H: Host> Http1<H> {
     pub(crate) fn expire(&mut self, now: Instant, port: &mut Port<'_, H>) {
         let passed = |deadline: Option<Instant>| deadline.is_some_and(|at| at <= now);
         if passed(self.raw.as_ref().and_then(|raw| raw.deadline))
-            && let Some(raw) = self.raw.take()
+            && let Some(caller) = self.give_up_raw()
         {
-            port.sink.reply(raw.caller, Answer::Error(Error::Timeout));
+            port.sink.reply(caller, Answer::Error(Error::Timeout));
         }
         if passed(self.read_deadline) || passed(self.write_deadline) {
             self.fail(Error::Timeout, port);
@@ -561,11 +434,4 @@ impl<H: Host> Http1<H> {
             self.close(port, Notice::Closed);
         }
     }
-}
-
-fn read(link: &mut Link, memory: &mut [u8], cx: &mut Context<'_>) -> Poll<Result<usize, Error>> {
-    let mut buffer = ReadBuf::new(memory);
-    Pin::new(link)
-        .poll_read(cx, &mut buffer)
-        .map(|result| result.map(|()| buffer.filled().len()).map_err(Error::from))
 }

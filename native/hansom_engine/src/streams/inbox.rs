@@ -45,7 +45,7 @@ impl<B: BodyBuffer> Inbox<B> {
         if total > limit {
             return Err(Error::Limit(Limit::BodyBytes));
         }
-        self.tail.reserve(data.len(), expected, u64::MAX)?;
+        self.tail.reserve(data.len(), expected)?;
         self.tail.extend(data);
         self.len += data.len();
         Ok(())
@@ -86,7 +86,7 @@ impl<B: BodyBuffer> Inbox<B> {
             std::mem::swap(&mut whole, &mut self.tail);
         } else {
             let mut last = self.tail.take()?;
-            whole.reserve(self.len, None, u64::MAX)?;
+            whole.reserve(self.len, None)?;
             for piece in &self.pieces {
                 whole.extend(piece.as_slice());
             }

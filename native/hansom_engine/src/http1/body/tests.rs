@@ -277,6 +277,19 @@ fn a_close_inside_trailers_ends_the_body_and_elsewhere_cuts_it_short() {
 }
 
 #[test]
+fn a_padded_chunk_size_has_no_limit_but_that_of_extensions() {
+    let decode = |digits: usize, chunk_extension_bytes| {
+        let limits = Limits { chunk_extension_bytes, ..Limits::default() };
+        let input = format!("{:0>digits$}\r\n", "5");
+        BodyDecoder::new(Framing::Chunked).next(input.as_bytes(), &limits)
+    };
+    assert_eq!(decode(16, usize::MAX), Ok(Part::Skip(18)));
+    assert_eq!(decode(1000, usize::MAX), Ok(Part::Skip(1002)));
+    assert_eq!(decode(16, 0), Ok(Part::Skip(18)));
+    assert_eq!(decode(17, 0), Err(Error::Limit(Limit::ChunkExtensionBytes)));
+}
+
+#[test]
 fn body_bytes_may_be_read_elsewhere() {
     let limits = Limits::default();
     let mut decoder = BodyDecoder::new(Framing::Chunked);
