@@ -87,9 +87,11 @@ impl<H: Host> Connection<H> {
             _ => shared.status.protocol() != HttpProtocol::Http3,
         };
         if inline
-            && let (Some(waker), Some(mut core)) = (shared.waker.get(), shared.try_lock())
+            && let (Some(waker), Some(core)) = (shared.waker.get(), shared.try_lock())
             && shared.queue.is_empty()
         {
+            let _alarm = Alarm(shared);
+            let mut core = core;
             let mut cx = Context::from_waker(waker);
             core.apply(command, &mut cx, sink, &shared.status);
             let settled = core.drive_inline(&mut cx, sink, &shared.status);
@@ -151,7 +153,9 @@ impl<H: Host> Connection<H> {
 }
 
 impl<H: Host> Shared<H> {
-    fn end(&self, mut core: MutexGuard<'_, Core<H>>, tell: bool, sink: &mut dyn Sink<H>) {
+    fn end(&self, core: MutexGuard<'_, Core<H>>, tell: bool, sink: &mut dyn Sink<H>) {
+        let _alarm = Alarm(self);
+        let mut core = core;
         let mut cx = Context::from_waker(Waker::noop());
         core.apply(Command::Shutdown { tell }, &mut cx, sink, &self.status);
         drop(core);
@@ -204,6 +208,18 @@ impl<H: Host> Shared<H> {
                 self.wake();
                 core
             }
+        }
+    }
+}
+
+/// Wakes the task after a panic under the lock, so that those who wait hear at once that the
+/// connection is over. To be made before the guard of the lock is bound, which is then gone first.
+struct Alarm<'a, H: Host>(&'a Shared<H>);
+
+impl<H: Host> Drop for Alarm<'_, H> {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            self.0.wake();
         }
     }
 }

@@ -5,6 +5,7 @@
 #[path = "support/host.rs"]
 mod host;
 
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Barrier, mpsc};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -211,4 +212,39 @@ fn every_caller_hears_of_a_connection_that_is_shut_down() {
 #[test]
 fn every_caller_hears_of_the_end_of_the_runtime() {
     ends_while_asked(|_client, runtime| stop(runtime));
+}
+
+/// Panics as soon as it has something to say.
+struct Broken;
+
+impl Sink<TestHost> for Broken {
+    fn reply(&mut self, _: Caller, _: Answer<TestHost>) {
+        panic!("no reply");
+    }
+    fn inform(&mut self, _: &Caller, _: u16, _: &[u8], _: &HeaderList) {}
+    fn send(&mut self, _: &Receiver, _: Message<TestHost>) -> Result<(), Gone> {
+        Ok(())
+    }
+    fn notify(&mut self, _: Notice<TestHost>) {}
+}
+
+#[test]
+fn every_caller_hears_of_a_command_that_panics() {
+    let runtime = runtime();
+    let (client, _peer) = runtime.block_on(Client::connected(Config::default()));
+    let (connection, sink) = (&client.connection, &client.sink);
+    let waiting =
+        asked(connection, sink, 1, |caller| Command::Recv { caller, length: 1, timeout: None });
+    let started = Instant::now();
+    // The task may have the lock; then it carries the command out, with its own sink.
+    let panics = || {
+        let caller = Caller { id: 2, process: 2, reply: None };
+        let submit = || connection.submit(Command::Reuse { caller }, &mut Broken);
+        catch_unwind(AssertUnwindSafe(submit)).is_err()
+    };
+    while !panics() {
+        assert!(started.elapsed() < PATIENCE, "the lock is never free");
+    }
+    assert!(heard(waiting).is_none());
+    assert!(matches!(client.notices.recv_timeout(PATIENCE), Ok(Notice::Finished)));
 }
