@@ -89,10 +89,25 @@ fn perform(job: Job) {
         }
         Job::Ring(processes, ring) => processes.call(ring),
         Job::StopRuntime(runtime, deadline, caller) => {
-            runtime.shutdown_timeout(deadline);
-            if let Some(caller) = caller {
-                caller.answer(|env| atoms::stopped().to_term(env));
-            }
+            stop(move || {
+                runtime.shutdown_timeout(deadline);
+                if let Some(caller) = caller {
+                    caller.answer(|env| atoms::stopped().to_term(env));
+                }
+            });
         }
+    }
+}
+
+/// Runs `stop`, which waits for the threads of a runtime, on a thread of its own: what others have
+/// queued does not wait for a look-up that hangs.
+fn stop(stop: impl FnOnce() + Send + 'static) {
+    let (sender, stops) = unbounded();
+    // The queue outlives this, so that it takes what it is given.
+    let _ = sender.send(stop);
+    let waiting = stops.clone();
+    let run = move || waiting.try_iter().for_each(|stop| stop());
+    if thread::Builder::new().name("hansom-stop".into()).spawn(run).is_err() {
+        stops.try_iter().for_each(|stop| stop());
     }
 }
