@@ -262,3 +262,34 @@ async fn a_silent_peer_is_a_timeout() {
     };
     assert_eq!(within(dial(&target)).await.map(drop), Err(Error::Timeout));
 }
+
+// Clauses: ST-12
+#[tokio::test]
+async fn a_full_backlog_of_a_unix_socket_is_waited_for() {
+    use socket2::{Domain, SockAddr, Socket, Type};
+    let path = socket_path("full");
+    let listener = Socket::new(Domain::UNIX, Type::STREAM, None).unwrap();
+    listener.bind(&SockAddr::unix(&path).unwrap()).unwrap();
+    listener.listen(0).unwrap();
+    listener.set_nonblocking(true).unwrap();
+    let listener = UnixListener::from_std(std::os::fd::OwnedFd::from(listener).into()).unwrap();
+    let mut queued = Vec::new();
+    let full = loop {
+        match tokio::net::UnixStream::connect(&path).await {
+            Ok(stream) => queued.push(stream),
+            Err(error) => break error,
+        }
+    };
+    assert_eq!(full.kind(), io::ErrorKind::WouldBlock);
+    let brief = Dial { connect_timeout: Some(Duration::from_millis(50)), ..unix(&path) };
+    assert_eq!(within(dial(&brief)).await.unwrap_err(), Error::Timeout);
+    let accepting = async {
+        for _ in 0..=queued.len() {
+            within(listener.accept()).await.unwrap();
+        }
+    };
+    let target = unix(&path);
+    let (link, ()) = tokio::join!(within(dial(&target)), accepting);
+    link.unwrap();
+    std::fs::remove_file(&path).unwrap();
+}

@@ -19,6 +19,9 @@ use super::beam::Pipe;
 /// usual default does not hold what a fast server sends while the receiver waits for a processor.
 const UDP_RECEIVE_BUFFER: usize = 4 << 20;
 
+/// The longest time between two attempts to connect to a Unix domain socket with a full backlog.
+const FULL_BACKLOG: Duration = Duration::from_millis(50);
+
 /// An option of the socket.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum SocketOption {
@@ -155,8 +158,21 @@ pub(crate) fn open_udp(
 
 /// Opens a connection to a Unix domain socket. A path that begins with NUL is a name in Linux's
 /// abstract namespace.
+///
+/// Where nobody accepts for the moment, Linux does not queue the call as that of a TCP socket, nor
+/// does it tell when there is room again, so that it is repeated.
 pub(crate) async fn connect_unix(path: &Path, options: &[SocketOption]) -> io::Result<Socket> {
-    let socket = Socket::Unix(UnixStream::connect(path).await?);
+    let mut pause = Duration::from_millis(1);
+    let stream = loop {
+        match UnixStream::connect(path).await {
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                tokio::time::sleep(pause).await;
+                pause = (pause * 2).min(FULL_BACKLOG);
+            }
+            result => break result?,
+        }
+    };
+    let socket = Socket::Unix(stream);
     options.iter().try_for_each(|option| socket.set_option(option))?;
     Ok(socket)
 }
