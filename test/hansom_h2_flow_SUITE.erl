@@ -289,7 +289,7 @@ h2_04_heads_larger_than_accepted(_) ->
 %% much more than 65 535 bytes all streams together may have.
 %% Clauses: H2-16
 h2_16_windows_by_option(_) ->
-    Settings = fun(Window) -> <<2:16, 0:32, 4:16, Window:32, 6:16, ?MIB:32>> end,
+    Settings = fun(Window) -> <<2:16, 0:32, 4:16, Window:32, 6:16, (2 * ?MIB):32>> end,
     Response = ["expect-frame headers 1", "fields headers end_headers 1 \":status: 200\""],
     [begin
          Updates = ["expect-frame window_update 0 " ++ quoted(<<(All - 65535):32>>) || All > 65535],

@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use crate::config::Http2Config;
+use crate::config::{Http2Config, LEAST_STREAM_WINDOW};
 
 /// Frames nobody asked for that may come within [`PERIOD`].
 const UNASKED: u32 = 10_000;
@@ -67,7 +67,7 @@ impl FloodGuard {
         Self {
             answers: 0,
             room: 0,
-            stream_window: config.stream_window.into(),
+            stream_window: config.stream_window.max(LEAST_STREAM_WINDOW).into(),
             connection_window: config.connection_window.max(65_535).into(),
             late: 0,
             came: Parts::default(),

@@ -17,7 +17,7 @@ use super::ending;
 use super::session::Session;
 use crate::command::{Command, Request, SendTimeout};
 use crate::config::{Config, MaxStreams};
-use crate::error::{Error, H2Code};
+use crate::error::{Error, H2Code, Limit};
 use crate::event::{Answer, StreamEvent};
 use crate::headers::HeaderList;
 use crate::host::Host;
@@ -200,8 +200,10 @@ impl crate::streams::Session for Session {
             Incoming::Head(response) => {
                 if let Poll::Ready(Some(Ok(interim))) = response.poll_informational(cx) {
                     self.taken.add_head();
-                    let (status, headers) = (interim.status(), head::list(interim.headers()));
-                    return Poll::Ready(Ok(Came::Interim { status: status.as_u16(), headers }));
+                    let status = interim.status().as_u16();
+                    let headers =
+                        head::list(interim.headers(), self.limits.header_bytes, Limit::HeaderBytes);
+                    return Poll::Ready(headers.map(|headers| Came::Interim { status, headers }));
                 }
                 match Pin::new(response).poll(cx) {
                     Poll::Pending => Poll::Pending,
@@ -211,7 +213,14 @@ impl crate::streams::Session for Session {
                         let (parts, body) = response.into_parts();
                         let ended = body.is_end_stream();
                         *incoming = if ended { Incoming::Over } else { Incoming::Body(body) };
-                        let headers = head::list(&parts.headers);
+                        let headers = match head::list(
+                            &parts.headers,
+                            self.limits.header_bytes,
+                            Limit::HeaderBytes,
+                        ) {
+                            Ok(headers) => headers,
+                            Err(error) => return Poll::Ready(Err(error)),
+                        };
                         let length = length(&headers);
                         let status = parts.status.as_u16();
                         Poll::Ready(Ok(Came::Head { status, headers, length, ended }))
@@ -242,7 +251,10 @@ impl crate::streams::Session for Session {
                     if trailers.is_some() {
                         self.taken.add_head();
                     }
-                    Poll::Ready(Ok(Came::End(trailers.as_ref().map(head::list))))
+                    let list = |trailers| {
+                        head::list(trailers, self.limits.trailer_bytes, Limit::TrailerBytes)
+                    };
+                    Poll::Ready(trailers.as_ref().map(list).transpose().map(Came::End))
                 }
             },
         }

@@ -13,7 +13,7 @@ use super::ending;
 use super::flood::Parts;
 use super::keepalive::KeepAlive;
 use super::wire::{Line, Wire};
-use crate::config::{Config, LEAST_STREAM_WINDOW};
+use crate::config::{Config, LEAST_STREAM_WINDOW, Limits};
 use crate::error::Error;
 use crate::streams::head::Origin;
 use crate::transport::Link;
@@ -42,6 +42,7 @@ pub(crate) struct Session {
     pub(super) window: usize,
     /// Bytes of content handed to the protocol library, but for those it will never send.
     pub(super) handed: u64,
+    pub(super) limits: Limits,
     /// Parts of messages that were taken in this turn.
     pub(super) taken: Parts,
 }
@@ -97,6 +98,7 @@ async fn greet(link: Link, config: &Config, port: u16) -> Result<Session, Error>
             base_window: window,
             window,
             handed: 0,
+            limits: config.limits.clone(),
             taken: Parts::default(),
         })
     });
@@ -110,7 +112,9 @@ async fn greet(link: Link, config: &Config, port: u16) -> Result<Session, Error>
 fn builder(config: &Config) -> Builder {
     const LARGEST_WINDOW: u32 = (1 << 31) - 1;
     let settings = &config.http2;
-    let header_list = u32::try_from(config.limits.header_bytes).unwrap_or(u32::MAX);
+    let largest = config.limits.header_bytes.max(config.limits.trailer_bytes);
+    // Beyond this one the library refuses a section without a word about its size.
+    let header_list = u32::try_from(largest.saturating_mul(2)).unwrap_or(u32::MAX);
     let mut builder = Builder::new();
     builder
         .enable_push(false)

@@ -5,7 +5,7 @@ use http::uri::{Authority, PathAndQuery, Scheme};
 use http::{Method, Uri, Version};
 
 use crate::command::Request;
-use crate::error::Error;
+use crate::error::{Error, Limit};
 use crate::headers::HeaderList;
 
 /// What a field adds to the size of its section, besides its text (RFC 9113, section 6.5.2).
@@ -121,21 +121,28 @@ fn is_about_connection(name: &HeaderName, value: &[u8]) -> bool {
     }
 }
 
-/// A header section of the peer. Fields of the same name stand together, in order.
-pub(crate) fn list(map: &HeaderMap) -> HeaderList {
-    let bytes = map.iter().map(|(name, value)| name.as_str().len() + value.len()).sum();
+/// A header section of the peer, of which `most` bytes are allowed. Fields of the same name stand
+/// together, in order.
+///
+/// # Errors
+/// `limit`, if it is larger.
+pub(crate) fn list(map: &HeaderMap, most: usize, limit: Limit) -> Result<HeaderList, Error> {
+    let bytes = map.iter().map(|(name, value)| name.as_str().len() + value.len()).sum::<usize>();
+    if bytes + map.len() * FIELD_OVERHEAD > most {
+        return Err(Error::Limit(limit));
+    }
     let mut list = HeaderList::with_capacity(map.len(), bytes);
     for (name, value) in map {
         list.push(name.as_str().as_bytes(), value.as_bytes());
     }
-    list
+    Ok(list)
 }
 
 #[cfg(test)]
 mod tests {
     use super::{Origin, list, request, trailers};
     use crate::command::{Content, Request};
-    use crate::error::Error;
+    use crate::error::{Error, Limit};
     use crate::headers::HeaderList;
 
     struct NoPayload;
@@ -262,7 +269,7 @@ mod tests {
         let expected =
             [("z", "1"), ("z", "4"), ("accept", "2"), ("b", "3"), ("b", "6"), ("a", "5")];
         assert_eq!(sent, expected);
-        let came = list(head.headers());
+        let came = list(head.headers(), 1000, Limit::HeaderBytes).unwrap();
         let came: Vec<_> = came.iter().collect();
         assert_eq!(came, expected.map(|(name, value)| (name.as_bytes(), value.as_bytes())));
     }

@@ -96,9 +96,11 @@ impl<H: Host, S: Session> Stream<H, S> {
                 taken
             }
             Came::End(trailers) => {
-                self.trailers = trailers;
-                self.outcome = Some(Ok(()));
-                Ok(())
+                let count = trailers.as_ref().map_or(0, HeaderList::len);
+                check_count(count, &port.config.limits).map(|()| {
+                    self.trailers = trailers;
+                    self.outcome = Some(Ok(()));
+                })
             }
             Came::Nothing => Ok(()),
         })
@@ -112,9 +114,7 @@ impl<H: Host, S: Session> Stream<H, S> {
         ended: bool,
         port: &mut Port<'_, H>,
     ) -> Result<(), Error> {
-        if headers.len() > port.config.limits.headers {
-            return Err(Error::Limit(Limit::Headers));
-        }
+        check_count(headers.len(), &port.config.limits)?;
         let headers = port.remember_headers(headers);
         self.response = Some(Head { status, headers, length, told: false });
         // It is known now that the peer took the request.
@@ -135,6 +135,7 @@ impl<H: Host, S: Session> Stream<H, S> {
         if status == 101 {
             return Err(S::malformed());
         }
+        check_count(headers.len(), limits)?;
         self.interim += 1;
         if self.interim > limits.interim_responses {
             return Err(Error::Limit(Limit::InterimResponses));
@@ -441,4 +442,9 @@ impl<H: Host, S: Session> Stream<H, S> {
             Role::Steps(_) | Role::Handled(_) => {}
         }
     }
+}
+
+/// Whether a header section may have so many fields.
+fn check_count(fields: usize, limits: &Limits) -> Result<(), Error> {
+    if fields > limits.headers { Err(Error::Limit(Limit::Headers)) } else { Ok(()) }
 }

@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use hansom_engine::{
-    Command, Config, Content, Error, H2Code, HeaderList, Http2Config, Limits, MaxStreams, Request,
-    RequestOptions, State,
+    Command, Config, Content, Error, H2Code, HeaderList, Http2Config, Limit, Limits, MaxStreams,
+    Request, RequestOptions, State,
 };
 use tokio::io::AsyncWriteExt;
 
@@ -152,6 +152,43 @@ async fn limits_on_a_response_reset_it() {
     }
     assert_eq!(error(pending).await, Error::Limit(hansom_engine::Limit::InterimResponses));
     assert_eq!(raw.reset_code().await, 8);
+}
+
+// Clauses: RSP-7
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn limits_count_for_every_header_section() {
+    let limits =
+        Limits { header_bytes: 1000, trailer_bytes: 500, headers: 10, ..Limits::default() };
+    let (client, mut raw) = Raw::connected(Config { limits, ..Config::default() }, &[]).await;
+    let long = "y".repeat(100);
+    let many = |count| vec![("x", ""); count];
+    let large = |count| vec![("x", &*long); count];
+    let told = |limit| Error::Limit(limit);
+    let cases = [
+        (large(8), many(0), many(0), told(Limit::HeaderBytes)),
+        (many(0), large(8), many(0), told(Limit::HeaderBytes)),
+        (many(0), many(0), large(4), told(Limit::TrailerBytes)),
+        (many(11), many(0), many(0), told(Limit::Headers)),
+        (many(0), many(11), many(0), told(Limit::Headers)),
+        (many(0), many(0), many(11), told(Limit::Headers)),
+        // Twice as much and more is refused by the library.
+        (many(0), large(16), many(0), Error::StreamError(H2Code::PROTOCOL_ERROR)),
+    ];
+    for (index, (interim, head, trailers, expected)) in cases.into_iter().enumerate() {
+        let pending = get(&client, "/");
+        let stream = raw.request().await;
+        let interim = [vec![(":status", "103")], interim].concat();
+        raw.respond(stream, 0, &block(b"", &interim)).await;
+        raw.respond(stream, 0, &block(OK, &head)).await;
+        raw.respond(stream, END_STREAM, &block(b"", &trailers)).await;
+        assert_eq!(error(pending).await, expected, "case {index}");
+    }
+    let pending = get(&client, "/");
+    let stream = raw.request().await;
+    raw.respond(stream, 0, &block(OK, &large(7))).await;
+    raw.respond(stream, END_STREAM, &block(b"", &large(3))).await;
+    assert_eq!(full(pending).await.0, 200);
+    assert_eq!(client.connection.state(), State::Connected);
 }
 
 // Clauses: H2-7, H2-9
