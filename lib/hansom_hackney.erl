@@ -25,13 +25,14 @@
 
 %% Start options of {@link hansom_conn:start_link/1} that every connection has unless hackney gives
 %% them, such as `truncated_body' (here `ok' by default), `unpulled' (here `drop') or `stream_window'.
+%% docs/hackney.md names them all.
 -type options() :: #{atom() => term()} | [{atom(), term()}].
 
 %% `{not_found, hackney_conn}': hackney is not on the code path. `{hackney_version, Version}': not 4.0.1 or a later
 %% 4.x. `{missing, Functions}': hackney calls functions that hansom does not have. `{modified, hackney_conn}': the
 %% module in use is not the one on disk. `{no_object_code, Module}': the module's file cannot be read, or is not one
 %% that can be used. `{busy, Pids}': these processes run code of hackney that was replaced before, and would be killed.
-%% `{options, Option}': this option is bad. `{load, Reason}': the code server refuses.
+%% `{options, Option}': this option is bad, unknown, or one that is always hackney's affair. `{load, Reason}': the code server refuses.
 -type reason() :: {not_found, hackney_conn}
                 | {hackney_version, string() | undefined}
                 | {missing, [{atom(), arity()}]}
@@ -56,7 +57,7 @@ install() ->
     install(#{}).
 
 %% @doc Lets hackney open connections of hansom's. Starts the application `hansom' if need be. Called again, it
-%% changes the options.
+%% changes the options, and after a hot upgrade of hansom has connections opened by the code that is there now.
 -spec install(options()) -> ok | {error, reason()}.
 install(Options) ->
     case application:ensure_all_started(hansom) of
@@ -64,7 +65,8 @@ install(Options) ->
         {error, _} -> {error, {not_started, hansom}}
     end.
 
-%% @doc Lets hackney open connections of its own again.
+%% @doc Lets hackney open connections of its own again, whatever the setting says, until {@link install/1} or the next
+%% start of the application `hansom'.
 -spec uninstall() -> ok.
 uninstall() ->
     hansom_hackney_switch:uninstall().

@@ -8,7 +8,7 @@
 %% loaded once more without killing that process: {@link restore/0} refuses that.
 -module(hansom_hackney_code).
 
--export([prepare/0, load/1, restore/0, current/0, is_present/0, version/0]).
+-export([prepare/0, load/1, refresh/0, restore/0, still_busy/1, current/0, is_present/0, version/0]).
 -export_type([prepared/0]).
 
 -define(NAME, hackney_conn).
@@ -31,20 +31,30 @@
 prepare() ->
     try
         code:ensure_loaded(?NAME) =:= {module, ?NAME} orelse throw({not_found, ?NAME}),
-        is_supported(version()) orelse throw({hackney_version, version()}),
+        ok = check_version(),
         {_, Original} = Object = object(?NAME),
         is_unmodified(Original) orelse throw({modified, ?NAME}),
-        {File, Replacement} = object(?REPLACEMENT),
-        Missing = expected() -- exports(Replacement),
-        Missing =:= [] orelse throw({missing, Missing}),
+        Replacement = replacement(),
         %% What is looked for later, to see whether it is there, may not have been loaded yet.
         _ = [code:ensure_loaded(Module) || Module <- [hackney_altsvc, hackney_headers, certifi]],
         {ok, #{original => Object,
                renamed => {element(1, Object), renamed(?NAME, Original, ?ORIGINAL)},
-               replacement => {File, renamed(?REPLACEMENT, Replacement, ?NAME)}}}
+               replacement => Replacement}}
     catch
         throw:Reason -> {error, Reason}
     end.
+
+%% The replacement as it is on disk, under its other name, if it has all that hackney calls.
+replacement() ->
+    {File, Beam} = object(?REPLACEMENT),
+    Missing = expected() -- exports(Beam),
+    Missing =:= [] orelse throw({missing, Missing}),
+    {File, renamed(?REPLACEMENT, Beam, ?NAME)}.
+
+check_version() ->
+    Version = version(),
+    is_supported(Version) orelse throw({hackney_version, Version}),
+    ok.
 
 %% @doc hackney's version, from its application.
 -spec version() -> string() | undefined.
@@ -111,6 +121,17 @@ load(#{original := Original, renamed := Renamed, replacement := Replacement}) ->
             Error
     end.
 
+%% @doc Puts the replacement that is on disk into the place of the one in use: that may be of an earlier release of
+%% hansom.
+-spec refresh() -> ok | {error, hansom_hackney:reason()}.
+refresh() ->
+    try
+        ok = check_version(),
+        load(?NAME, replacement())
+    catch
+        throw:Reason -> {error, Reason}
+    end.
+
 %% @doc Puts the original back. `{busy, _}' leaves the replacement where it is.
 -spec restore() -> ok | {error, hansom_hackney:reason()}.
 restore() ->
@@ -149,7 +170,7 @@ is_present() ->
 load(Module, {File, Beam}) ->
     case is_loaded(Module, Beam) orelse not erlang:check_old_code(Module) orelse code:soft_purge(Module) of
         true -> load_new(Module, File, Beam);
-        false -> {error, {busy, busy(Module)}}
+        false -> {error, {busy, busy(Module, processes())}}
     end.
 
 load_new(Module, File, Beam) ->
@@ -164,7 +185,7 @@ load_new(Module, File, Beam) ->
             _ = Sticky andalso code:stick_mod(Module),
             case Result of
                 {module, Module} -> ok;
-                {error, not_purged} -> {error, {busy, busy(Module)}};
+                {error, not_purged} -> {error, {busy, busy(Module, processes())}};
                 {error, Reason} -> {error, {load, Reason}}
             end
     end.
@@ -175,5 +196,10 @@ is_loaded(Module, Beam) ->
 info(Module, Key) ->
     Module:module_info(Key).
 
-busy(Module) ->
-    [Pid || Pid <- processes(), erlang:check_process_code(Pid, Module) =:= true].
+%% @doc Those of them because of whom {@link restore/0} refused, and would again.
+-spec still_busy([pid()]) -> [pid()].
+still_busy(Pids) ->
+    busy(?NAME, Pids).
+
+busy(Module, Pids) ->
+    [Pid || Pid <- Pids, erlang:check_process_code(Pid, Module) =:= true].

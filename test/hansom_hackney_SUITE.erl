@@ -9,68 +9,22 @@
 
 -compile([export_all, nowarn_export_all]).
 
--import(hansom_case, [serve/1, response/1, response/2, wait_for/1]).
+-import(hansom_case, [serve/1, response/1, wait_for/1]).
 -import(hansom_node, [call/2, call/4]).
-
--define(STAND_IN, [hackney, hackney_conn, hackney_conn_sup, hackney_pool, hackney_altsvc]).
+-import(hansom_stand_in, [node_with/1, echo/0, to/1, open/2, get/2, is_hansoms/2]).
 
 all() -> hansom_case:cases(?MODULE).
 
 suite() -> [{timetrap, {seconds, 120}}].
 
 init_per_suite(Config) ->
-    Dir = filename:join(proplists:get_value(priv_dir, Config), "hackney-4.7.4/ebin"),
-    ok = stand_in(Dir, ?STAND_IN, "4.7.4", Config),
-    hansom_case:init_suite([{hackney, Dir} | Config]).
+    hansom_case:init_suite([{hackney, hansom_stand_in:make("hackney-4.7.4", "4.7.4", Config)} | Config]).
 
 end_per_suite(Config) -> hansom_case:end_suite(Config).
 init_per_testcase(Case, Config) -> hansom_case:init_case(?MODULE, Case, Config).
 end_per_testcase(_, Config) -> hansom_case:end_case(Config).
 
-%% The stand-in, compiled into a folder as an application of this version.
-stand_in(Dir, Modules, Version, Config) ->
-    ok = filelib:ensure_path(Dir),
-    [{ok, _} = compile:file(source(Module, Config), [debug_info, {outdir, Dir}]) || Module <- Modules],
-    Keys = [{vsn, Version}, {modules, Modules}, {registered, []}, {applications, [kernel, stdlib]},
-            {mod, {hackney, []}}],
-    file:write_file(filename:join(Dir, "hackney.app"), io_lib:format("~p.~n", [{application, hackney, Keys}])).
-
-%% The source of a module of the stand-in. What is called `*.erl' below test/ a build tool compiles for all suites, and
-%% then hackney is nowhere absent.
-source(Module, Config) ->
-    Name = atom_to_list(Module) ++ ".erl",
-    Source = filename:join(proplists:get_value(priv_dir, Config), Name),
-    {ok, _} = file:copy(filename:join(proplists:get_value(data_dir, Config), Name ++ ".in"), Source),
-    Source.
-
-%% A node with hansom and this hackney on its code path; both are started.
-node_with(Dir) ->
-    Peer = node_without(Dir),
-    {ok, _} = call(Peer, application, ensure_all_started, [hackney]),
-    {ok, _} = call(Peer, application, ensure_all_started, [hansom]),
-    Peer.
-
-node_without(Dir) ->
-    hansom_node:start(["-pa", Dir]).
-
-installed(Peer) -> #{state := State} = call(Peer, hansom_hackney, status, []), State.
-
-echo() -> serve([{repeat, [request, {send, response(<<"x">>)}]}]).
-
-%% The options of a connection to the server.
-to(Server) -> #{host => "127.0.0.1", port => hansom_script:port(Server)}.
-
-open(Peer, Server) ->
-    {ok, Pid} = call(Peer, hackney, open, [to(Server)]),
-    Pid.
-
-get(Peer, Pid) ->
-    case call(Peer, hackney, get, [Pid, <<"/">>]) of
-        {ok, 200, _, Body} -> Body;
-        Other -> Other
-    end.
-
-is_hansoms(Peer, Pid) -> is_map(call(Peer, hansom, info, [Pid])).
+installed(Peer) -> hansom_stand_in:state(Peer).
 
 %% Clauses: HKN-1, API-2
 hkn_01_installed_and_uninstalled(Config) ->
@@ -184,9 +138,7 @@ hkn_03_going_back_waits_for_who_is_busy(Config) ->
 %% Clauses: HKN-3
 hkn_04_refused_versions(Config) ->
     [begin
-         Dir = filename:join([proplists:get_value(priv_dir, Config), "version-" ++ Version, "ebin"]),
-         ok = stand_in(Dir, ?STAND_IN, Version, Config),
-         Peer = node_with(Dir),
+         Peer = node_with(hansom_stand_in:make("version-" ++ Version, Version, Config)),
          ?assertEqual({Version, Expected}, {Version, call(Peer, hansom_hackney, install, [])}),
          ok = hansom_node:stop(Peer)
      end
@@ -200,7 +152,7 @@ hkn_04_refused_versions(Config) ->
 %% Clauses: HKN-3
 hkn_04_refused_for_functions_unheard_of(Config) ->
     Dir = filename:join(proplists:get_value(priv_dir, Config), "later/ebin"),
-    ok = stand_in(Dir, [hackney_later | ?STAND_IN], "4.9.0", Config),
+    ok = hansom_stand_in:make(Dir, [hackney_later | hansom_stand_in:modules()], "4.9.0", Config),
     Peer = node_with(Dir),
     ?assertEqual({error, {missing, [{levitate, 2}]}}, call(Peer, hansom_hackney, install, [])),
     ?assertMatch(#{state := not_installed}, call(Peer, hansom_hackney, status, [])),
@@ -219,7 +171,7 @@ hkn_04_refused_without_what_is_needed(Config) ->
     ?assertEqual({error, {options, {truncated_body, maybe}}},
                  call(Peer, hansom_hackney, install, [#{truncated_body => maybe}])),
     %% A module that somebody changed at run time would be lost.
-    {ok, hackney_conn, Beam} = compile:file(source(hackney_conn, Config),
+    {ok, hackney_conn, Beam} = compile:file(hansom_stand_in:source(hackney_conn, Config),
                                             [binary, {parse_transform, ?MODULE}]),
     {module, _} = call(Peer, code, load_binary, [hackney_conn, "patched", Beam]),
     ?assertEqual({error, {modified, hackney_conn}}, call(Peer, hansom_hackney, install, [])),
@@ -231,12 +183,8 @@ hkn_04_refused_without_what_is_needed(Config) ->
     ?assertEqual(ok, call(Without, hansom_hackney, uninstall, [])),
     ok = hansom_node:stop(Without).
 
-%% Makes of a module one that can do more.
 parse_transform(Forms, _Options) ->
-    {Attributes, [First | _] = Functions} = lists:splitwith(fun(Form) -> element(1, Form) =/= function end, Forms),
-    Line = element(2, First),
-    Patch = {function, Line, patched, 0, [{clause, Line, [], [], [{atom, Line, true}]}]},
-    Attributes ++ [{attribute, Line, export, [{patched, 0}]}, Patch | Functions].
+    hansom_stand_in:with_patch(Forms).
 
 %% The setting, with hackney there before, after, and long after hansom.
 %% Clauses: HKN-4
@@ -271,7 +219,7 @@ hkn_06_embedded_and_sticky(Config) ->
     Applications = [asn1, crypto, public_key, ssl],
     [true = call(Peer, code, add_patha, [code:lib_dir(Application, ebin)]) || Application <- Applications],
     [{module, _} = call(Peer, code, load_file, [Module])
-     || Module <- ?STAND_IN ++ lists:append([modules(Application) || Application <- [hansom | Applications]])],
+     || Module <- hansom_stand_in:modules() ++ lists:append([modules(Application) || Application <- [hansom | Applications]])],
     true = call(Peer, code, stick_mod, [hackney_conn]),
     [ok = call(Peer, application, start, [Application]) || Application <- Applications ++ [hackney, hansom]],
     ?assertEqual(embedded, call(Peer, code, get_mode, [])),
@@ -362,7 +310,7 @@ hkn_09_defaults_are_hackneys(Config) ->
 hkn_09_roots_and_protocols(Config) ->
     #{cacerts := Roots, ports := #{https := Port}} = Origin = hansom_servers:origin(),
     Dir = filename:join(proplists:get_value(priv_dir, Config), "certified/ebin"),
-    ok = stand_in(Dir, [certifi | ?STAND_IN], "4.7.4", Config),
+    ok = hansom_stand_in:make(Dir, [certifi | hansom_stand_in:modules()], "4.7.4", Config),
     Peer = node_with(Dir),
     ok = call(Peer, persistent_term, put, [certifi, Roots]),
     ok = call(Peer, hansom_hackney, install, []),
