@@ -3,13 +3,28 @@
 
 -export([check/1, start/2, tls/1]).
 
+%% Start options that hackney leaves open, at least of some connections: of those out of its pool `send_timeout', of the
+%% others `idle_timeout'. What it says of every connection, or what belongs to a single one, would have no effect as a
+%% default, or a bad one.
+-define(OPEN, [truncated_body, unpulled, user_agent, tls, h2c, http3, quic_idle_timeout, early_data, trailers,
+               auto_decompress, inform_fun, no_reuse, idle_timeout, send_timeout,
+               connection_window, stream_window, max_streams, ping_interval, ping_timeout, drain_on_goaway,
+               push_allowance, push_queue_limit, max_header_bytes, max_headers, max_interim_responses,
+               max_chunk_extension_bytes, max_trailer_bytes, max_body_bytes, max_decompressed_bytes,
+               max_decompress_ratio]).
+
 %% @doc The defaults for every connection, from the options of `hansom_hackney:install/1'.
 -spec check(term()) -> {ok, map()} | {error, {options, term()}}.
 check(Options) when is_map(Options) ->
     Defaults = maps:merge(#{truncated_body => ok, unpulled => drop, user_agent => user_agent()}, Options),
-    case hansom_options:start(maps:merge(#{host => "localhost"}, Defaults), self()) of
-        {ok, _} -> {ok, Defaults};
-        {error, {options, _} = Reason} -> {error, Reason}
+    case maps:next(maps:iterator(maps:without(?OPEN, Options))) of
+        none ->
+            case hansom_options:start(Defaults#{host => "localhost"}, self()) of
+                {ok, _} -> {ok, Defaults};
+                {error, {options, _} = Reason} -> {error, Reason}
+            end;
+        {Key, Value, _} ->
+            {error, {options, {Key, Value}}}
     end;
 check(Options) when is_list(Options) ->
     try maps:from_list(Options) of
@@ -20,9 +35,9 @@ check(Options) ->
     {error, {options, Options}}.
 
 user_agent() ->
-    Version = case application:get_key(hackney, vsn) of
-        {ok, Vsn} -> hd(string:split(Vsn, "-"));
-        undefined -> "0.0.0"
+    Version = case hansom_hackney_code:version() of
+        undefined -> "0.0.0";
+        Known -> hd(string:split(Known, "-"))
     end,
     iolist_to_binary(["hackney/", Version]).
 
@@ -31,17 +46,25 @@ user_agent() ->
 start(Defaults, Options) ->
     with_protocols(with_roots(maps:merge(Defaults, Options))).
 
-%% hackney's setting may change at any time.
 with_protocols(Options) ->
-    ConnectOptions = maps:get(connect_options, Options, []),
-    case application:get_env(hackney, default_protocols) of
-        {ok, Protocols} when is_list(ConnectOptions) ->
-            case lists:keymember(protocols, 1, ConnectOptions) of
-                true -> Options;
-                false -> Options#{connect_options => [{protocols, Protocols} | ConnectOptions]}
+    case maps:get(connect_options, Options, []) of
+        ConnectOptions when is_list(ConnectOptions) ->
+            case lists:keyfind(protocols, 1, ConnectOptions) of
+                %% hackney asks for HTTP/3 alone, and takes it for missing when something else comes of it: QUIC must
+                %% not lose a race for being the slower one.
+                {protocols, [http3]} -> Options#{http3 => first};
+                {protocols, _} -> Options;
+                false -> Options#{connect_options => [{protocols, default_protocols()} | ConnectOptions]}
             end;
         _ ->
             Options
+    end.
+
+%% hackney's setting, which may change at any time, and its default.
+default_protocols() ->
+    case application:get_env(hackney, default_protocols) of
+        {ok, Protocols} when is_list(Protocols) -> Protocols;
+        _ -> [http2, http1]
     end.
 
 with_roots(Options) ->

@@ -170,6 +170,12 @@ hkn_04_refused_without_what_is_needed(Config) ->
     Peer = node_with(proplists:get_value(hackney, Config)),
     ?assertEqual({error, {options, {truncated_body, maybe}}},
                  call(Peer, hansom_hackney, install, [#{truncated_body => maybe}])),
+    %% What hackney says of every connection would never have an effect, and nor would a slip of the pen.
+    [?assertEqual({error, {options, Option}}, call(Peer, hansom_hackney, install, [[Option]]))
+     || Option <- [{recv_timeout, 1}, {connect_timeout, 1}, {connect_options, []}, {ssl_options, [{cacertfile, "roots"}]},
+                   {host, "localhost"}, {port, 80}, {transport, hackney_tcp}, {pool_pid, undefined}, {owner, self()},
+                   {socket, undefined}, {trucated_body, error}]],
+    ?assertMatch(#{state := not_installed}, call(Peer, hansom_hackney, status, [])),
     %% A module that somebody changed at run time would be lost.
     {ok, hackney_conn, Beam} = compile:file(hansom_stand_in:source(hackney_conn, Config),
                                             [binary, {parse_transform, ?MODULE}]),
@@ -199,7 +205,8 @@ hkn_05_by_setting(Config) ->
     After = hansom_node:start(["-pa", Dir, "-hansom", "hackney", "[{truncated_body,error}]"]),
     {ok, _} = call(After, application, ensure_all_started, [hansom]),
     {ok, _} = call(After, application, ensure_all_started, [hackney]),
-    ?assertMatch(#{state := installed, options := #{truncated_body := error}}, call(After, hansom_hackney, status, [])),
+    ?assertMatch(#{state := installed, options := #{truncated_body := error, user_agent := <<"hackney/4.7.4">>}},
+                 call(After, hansom_hackney, status, [])),
     ?assert(is_hansoms(After, open(After, Server))),
     ok = hansom_node:stop(After),
     LongAfter = hansom_node:start(["-hansom", "hackney", "true"]),
@@ -244,12 +251,17 @@ hkn_07_compiled_for_coverage(Config) ->
     {ok, hackney_conn} = call(Peer, cover, compile_beam, [hackney_conn]),
     Server = echo(),
     Old = open(Peer, Server),
+    ?assertEqual(<<"x">>, get(Peer, Old)),
+    {ok, Functions} = call(Peer, cover, analyse, [hackney_conn, calls, function]),
+    ?assertMatch({_, 1}, lists:keyfind({hackney_conn, request, 7}, 1, Functions)),
     ok = call(Peer, hansom_hackney, install, []),
     New = open(Peer, Server),
     ?assert(is_hansoms(Peer, New)),
     ?assertEqual({<<"x">>, <<"x">>}, {get(Peer, Old), get(Peer, New)}),
     ok = call(Peer, hansom_hackney, uninstall, []),
     ?assertEqual({<<"x">>, <<"x">>}, {get(Peer, Old), get(Peer, New)}),
+    %% What comes back is the module on disk, of which `cover' knows nothing.
+    ?assertEqual({error, {not_cover_compiled, hackney_conn}}, call(Peer, cover, analyse, [hackney_conn, calls, function])),
     ok = hansom_node:stop(Peer).
 
 %% Without hansom hackney goes on with connections of its own.
@@ -305,6 +317,28 @@ hkn_09_defaults_are_hackneys(Config) ->
     ?assertEqual({error, {closed, <<"half">>}}, call(Peer, hackney_conn, body, [Strict])),
     ok = hansom_node:stop(Peer).
 
+%% What hansom's settings say of connections can also be said for hackney's alone.
+%% Clauses: HKN-7
+hkn_09_every_setting_is_a_default(Config) ->
+    Peer = node_with(proplists:get_value(hackney, Config)),
+    Others = [threads, shutdown_timeout, hackney, default_protocols, included_applications],
+    Settings = [Setting || {Key, _} = Setting <- call(Peer, application, get_all_env, [hansom]), not lists:member(Key, Others)],
+    ?assert(length(Settings) > 20),
+    ?assertEqual(ok, call(Peer, hansom_hackney, install, [Settings])),
+    #{options := Options} = call(Peer, hansom_hackney, status, []),
+    ?assertEqual(lists:sort(Settings), lists:sort(maps:to_list(maps:remove(user_agent, Options)))),
+    ok = hansom_node:stop(Peer).
+
+%% hackney asks for HTTP/3 alone and gives up on it when it gets something else, so TCP must not win by being faster.
+%% Clauses: HKN-7, NEG-3, POOL-19
+hkn_09_no_race_for_http3_alone(_) ->
+    Start = fun(Defaults, ConnectOptions) ->
+                    hansom_hackney_options:start(Defaults, #{host => "h.example", connect_options => ConnectOptions})
+            end,
+    [?assertMatch({Defaults, #{http3 := first}}, {Defaults, Start(Defaults, [{family, inet}, {protocols, [http3]}])})
+     || Defaults <- [#{}, #{http3 => race}]],
+    ?assertMatch(#{http3 := race}, Start(#{http3 => race}, [{protocols, [http3, http2]}])).
+
 %% Roots are those of certifi, as hackney's, and protocols those of hackney's setting.
 %% Clauses: HKN-7, TLS-4, NEG-1
 hkn_09_roots_and_protocols(Config) ->
@@ -315,6 +349,8 @@ hkn_09_roots_and_protocols(Config) ->
     ok = call(Peer, persistent_term, put, [certifi, Roots]),
     ok = call(Peer, hansom_hackney, install, []),
     Options = #{host => "localhost", port => Port, transport => hackney_ssl},
+    %% hackney's default is its own, whatever hansom's is.
+    ok = call(Peer, application, set_env, [hansom, default_protocols, [http1]]),
     {ok, Two} = call(Peer, hackney, open, [Options]),
     ?assertEqual(http2, call(Peer, hackney_conn, get_protocol, [Two])),
     ok = call(Peer, application, set_env, [hackney, default_protocols, [http1]]),
@@ -322,7 +358,7 @@ hkn_09_roots_and_protocols(Config) ->
     ?assertEqual(http1, call(Peer, hackney_conn, get_protocol, [One])),
     ok = call(Peer, persistent_term, put, [certifi, []]),
     {ok, None} = call(Peer, hackney_conn_sup, start_conn, [Options]),
-    ?assertMatch({error, _}, call(Peer, hackney_conn, connect, [None, 8000])),
+    ?assertMatch({error, {tls_alert, {unknown_ca, _}}}, call(Peer, hackney_conn, connect, [None, 8000])),
     ok = hansom_servers:stop(Origin),
     ok = hansom_node:stop(Peer).
 
