@@ -287,25 +287,31 @@ low_09_failed_writes(_) ->
 %% Clauses: TRAP-44, TRAP-45, LOW-9
 trap_44_responsive_when_wedged(_) ->
     [begin
-         {Pid, _} = connected(serve([eof]), faulty(#{recv_timeout => infinity})),
-         hansom_faulty:fault(Wedged, hang),
-         Request = hansom_case:async(fun() -> request(Pid) end),
-         hansom_case:wait_for(fun() -> [] =/= hansom_faulty:calls(send) end),
-         ?assertEqual({ok, receiving}, ?CONN:get_state(Pid, 5000)),
-         ?assertEqual({error, invalid_state}, ?CONN:is_ready(Pid, 5000)),
-         hansom_faulty:fault(close, hang),
-         %% Orderly: within 100 ms a pool would kill it.
-         Exit = hansom_case:monitor_exit(Pid),
-         unlink(Pid),
-         {Time, ok} = timer:tc(fun() -> ?CONN:stop(Pid) end),
-         ?assertEqual(normal, hansom_case:await(Exit)),
-         ct:log("~p: stopped after ~b us", [Wedged, Time]),
-         ?assert(Time < 5000000),
-         ?assertEqual({ok, {error, closed}}, hansom_case:result(Request)),
-         [hansom_faulty:fault(Function, none) || Function <- [Wedged, close]],
-         true = ets:match_delete(hansom_faulty, {{'_', send}, '_'})
+         %% The fastest, as the machine may have other things to do for a while.
+         Times = [stop_wedged(Wedged) || _ <- lists:seq(1, 5)],
+         ct:log("~p: stopped after ~w us", [Wedged, Times]),
+         ?assert(lists:min(Times) < 100000)
      end || Wedged <- [recv, send]],
     hansom_case:wait_for(fun() -> [] =:= hansom_faulty:sockets() end).
+
+%% The time it takes to stop a connection whose transport hangs, in microseconds.
+stop_wedged(Wedged) ->
+    {Pid, _} = connected(serve([eof]), faulty(#{recv_timeout => infinity})),
+    hansom_faulty:fault(Wedged, hang),
+    Request = hansom_case:async(fun() -> request(Pid) end),
+    hansom_case:wait_for(fun() -> [] =/= hansom_faulty:calls(send) end),
+    ?assertEqual({ok, receiving}, ?CONN:get_state(Pid, 5000)),
+    ?assertEqual({error, invalid_state}, ?CONN:is_ready(Pid, 5000)),
+    hansom_faulty:fault(close, hang),
+    %% Orderly: within 100 ms a pool would kill it.
+    Exit = hansom_case:monitor_exit(Pid),
+    unlink(Pid),
+    {Time, ok} = timer:tc(fun() -> ?CONN:stop(Pid) end),
+    ?assertEqual(normal, hansom_case:await(Exit)),
+    ?assertEqual({ok, {error, closed}}, hansom_case:result(Request)),
+    [hansom_faulty:fault(Function, none) || Function <- [Wedged, close]],
+    true = ets:match_delete(hansom_faulty, {{'_', send}, '_'}),
+    Time.
 
 %% Clauses: TRAP-44, LOW-9
 trap_44_stopped_while_dialling(_) ->

@@ -231,20 +231,28 @@ impl Sink<TestHost> for Broken {
 #[test]
 fn every_caller_hears_of_a_command_that_panics() {
     let runtime = runtime();
-    let (client, _peer) = runtime.block_on(Client::connected(Config::default()));
-    let (connection, sink) = (&client.connection, &client.sink);
-    let waiting =
-        asked(connection, sink, 1, |caller| Command::Recv { caller, length: 1, timeout: None });
-    let started = Instant::now();
-    // The task may have the lock; then it carries the command out, with its own sink.
-    let panics = || {
-        let caller = Caller { id: 2, process: 2, reply: None };
-        let submit = || connection.submit(Command::Reuse { caller }, &mut Broken);
-        catch_unwind(AssertUnwindSafe(submit)).is_err()
-    };
-    while !panics() {
-        assert!(started.elapsed() < PATIENCE, "the lock is never free");
+    for _ in 0..10 {
+        let (client, _peer) = runtime.block_on(Client::connected(Config::default()));
+        let (connection, sink) = (&client.connection, &client.sink);
+        let waiting =
+            asked(connection, sink, 1, |caller| Command::Recv { caller, length: 1, timeout: None });
+        let started = Instant::now();
+        // The task may have the lock; then it carries the command out, with its own sink.
+        let panics = || {
+            // Until then it has nothing more to do, so that nothing but the panic wakes it.
+            for _ in 0..100 {
+                assert!(
+                    heard(asked(connection, sink, 2, |caller| Command::Reuse { caller })).is_some()
+                );
+            }
+            let caller = Caller { id: 2, process: 2, reply: None };
+            let submit = || connection.submit(Command::Reuse { caller }, &mut Broken);
+            catch_unwind(AssertUnwindSafe(submit)).is_err()
+        };
+        while !panics() {
+            assert!(started.elapsed() < PATIENCE, "the lock is never free");
+        }
+        assert!(heard(waiting).is_none());
+        assert!(matches!(client.notices.recv_timeout(PATIENCE), Ok(Notice::Finished)));
     }
-    assert!(heard(waiting).is_none());
-    assert!(matches!(client.notices.recv_timeout(PATIENCE), Ok(Notice::Finished)));
 }
