@@ -8,6 +8,9 @@
 -export([prepare/2, take/2, hand_over/2]).
 -export_type([prepared/0]).
 
+%% How long a socket of `ssl' may take for an answer, in milliseconds.
+-define(ANSWER_TIMEOUT, 5000).
+
 -type prepared() :: {descriptor, gen_tcp:socket(), Unread :: binary()}
                   | {carry, module(), Socket :: term(), Unread :: binary()}.
 %% `Unread' was received and comes before whatever is read from the socket.
@@ -16,8 +19,10 @@
 %% what came as messages is in its mailbox.
 -spec prepare(hansom_options:transport(), term()) -> {ok, prepared()} | error.
 prepare(tls, Socket) when is_tuple(Socket), element(1, Socket) =:= sslsocket ->
-    _ = catch ssl:setopts(Socket, [{active, false}, {packet, raw}, {mode, binary}]),
-    {ok, {carry, ssl, Socket, messages(ssl, Socket)}};
+    case make_passive(Socket) of
+        ok -> {ok, {carry, ssl, Socket, messages(ssl, Socket)}};
+        error -> error
+    end;
 prepare({module, Module}, Socket) ->
     case hansom_pipe:can_carry(Module) of
         true -> {ok, {carry, Module, Socket, <<>>}};
@@ -43,6 +48,20 @@ prepare(Transport, Socket) when Transport =:= tcp; Transport =:= unix ->
     end;
 prepare(_Transport, _Socket) ->
     error.
+
+%% A socket of `ssl' is asked by a call without a deadline of its own. Who starts the connection may be the supervisor of
+%% all of them, and must not wait for ever for a process that is stuck.
+make_passive(Socket) ->
+    {Asking, Monitor} =
+        spawn_monitor(fun() -> catch ssl:setopts(Socket, [{active, false}, {packet, raw}, {mode, binary}]) end),
+    receive
+        %% A socket that is closed already is found so by reading.
+        {'DOWN', Monitor, process, Asking, _} -> ok
+    after ?ANSWER_TIMEOUT ->
+        exit(Asking, kill),
+        _ = demonitor(Monitor, [flush]),
+        error
+    end.
 
 is_tcp(Socket) when is_port(Socket) -> node(Socket) =:= node();
 is_tcp({'$inet', Module, _}) -> is_atom(Module);

@@ -232,6 +232,26 @@ low_08_ssl_socket(Config) ->
          hansom_case:no_message()
      end || Active <- [false, true, once]].
 
+%% A socket whose process is stuck is refused, and keeps nobody waiting for ever.
+%% Clauses: LOW-8
+low_08_ssl_socket_that_does_not_answer(Config) ->
+    Options = [binary, {active, false} | hansom_tls_case:trust(Config)],
+    {ok, Socket} = ssl:connect("localhost", hansom_tls_case:port(Config), Options),
+    Starter = hansom_case:async(
+                fun() ->
+                        %% They go on when this process ends.
+                        [true = erlang:suspend_process(Pid) || Pid <- processes_of(Socket)],
+                        ?CONN:start_link(#{host => "localhost", transport => hackney_ssl, socket => Socket})
+                end),
+    ?assertEqual({ok, {error, {options, {socket, Socket}}}}, hansom_case:result(Starter)),
+    ok = ssl:close(Socket).
+
+%% The processes that serve a socket of `ssl', whose form is not the same in all releases.
+processes_of(Term) when is_tuple(Term) -> processes_of(tuple_to_list(Term));
+processes_of(Terms) when is_list(Terms) -> lists:usort(lists:append([processes_of(Term) || Term <- Terms]));
+processes_of(Pid) when is_pid(Pid) -> [Pid];
+processes_of(_Term) -> [].
+
 %% The connection owns it, whoever opened it. Clauses: LOW-8
 low_08_ssl_socket_of_another_process(Config) ->
     Opener = hansom_case:process(),
