@@ -99,6 +99,8 @@ low_05_recv(_) ->
     ?assertEqual(connected, state(Pid)),
     hansom_script:continue(Peer),
     ?assertEqual({error, closed}, ?CONN:recv(Pid, 5000)),
+    ?assertEqual({error, closed}, ?CONN:recv(Pid, 5000)),
+    ?assertEqual({error, closed}, ?CONN:recv(Pid, 1, 5000)),
     [begin
          ?assertEqual({error, not_connected}, ?CONN:recv(P, 10)),
          ?assertEqual({error, not_connected}, ?CONN:recv(P, 1, 10))
