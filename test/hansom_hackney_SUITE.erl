@@ -376,7 +376,7 @@ hkn_10_functions_beside_the_interface(Config) ->
 
 %% Many short-lived users of a pool: their end, right after the body, never ends a connection that is the pool's again,
 %% and hardly a connection is opened beyond those in use at a time.
-%% Clauses: POOL-4, POOL-5, POOL-13, POOL-14, POOL-15, POOL-17
+%% Clauses: POOL-4, POOL-5, POOL-13, POOL-14, POOL-15
 hkn_11_short_lived_users_of_the_pool(Config) ->
     Server = echo(),
     Peer = node_with(proplists:get_value(hackney, Config)),
@@ -403,6 +403,39 @@ user(Options) ->
                                          exit({Status, Body})
                                  end),
     receive {'DOWN', Monitor, process, _, Answer} -> Answer end.
+
+%% Dialled without TLS by the pool and upgraded by its user, a connection is the pool's again if it is to be. One that then
+%% speaks HTTP/2 is not given back, and serves on.
+%% Clauses: POOL-9, POOL-17, TRAP-9
+hkn_11_encrypted_connections_of_the_pool(Config) ->
+    #{cacerts := Roots, ports := #{https := Port}} = Origin = hansom_servers:origin(),
+    Peer = node_with(proplists:get_value(hackney, Config)),
+    ok = call(Peer, hansom_hackney, install, []),
+    {To, Trust} = {#{host => "localhost", port => Port}, [{cacerts, Roots}]},
+    Gets = fun(Count, Upgrade) ->
+                   call(Peer, fun() ->
+                                      [hackney:secure_pooled_get(To, [{protocols, [http1]} | Trust], Upgrade, <<"/hello">>)
+                                       || _ <- lists:seq(1, Count)]
+                              end)
+           end,
+    [{Pid, http1, _} | _] = Kept = Gets(3, #{pool_ssl => true}),
+    [?assertMatch({Pid, http1, {ok, 200, _, <<"Hello, world!\n">>}}, Row) || Row <- Kept],
+    wait_for(fun() -> [Pid] =:= call(Peer, hackney_pool, idle, []) end),
+    ?assert(is_hansoms(Peer, Pid)),
+    ok = call(Peer, hackney_conn, stop, [Pid]),
+    wait_for(fun() -> [] =:= call(Peer, hackney_pool, idle, []) end),
+    [{Once, http1, {ok, 200, _, _}}] = Gets(1, #{}),
+    wait_for(fun() -> not call(Peer, erlang, is_process_alive, [Once]) end),
+    ?assertEqual([], call(Peer, hackney_pool, idle, [])),
+    {Idle, Answers} =
+        call(Peer, fun() ->
+                           {Conn, http2, First} = hackney:secure_pooled_get(To, [{protocols, [http2]} | Trust], #{}, <<"/hello">>),
+                           {hackney_pool:idle(), [First, hackney:get(Conn, <<"/hello">>)]}
+                   end),
+    ?assertEqual([], Idle),
+    [?assertMatch({ok, 200, _, <<"Hello, world!\n">>}, Answer) || Answer <- Answers],
+    ok = hansom_node:stop(Peer),
+    ok = hansom_servers:stop(Origin).
 
 %% The table of atoms in the form of OTP 28 as well, which this OTP may not write.
 %% Clauses: HKN-5
