@@ -27,7 +27,8 @@
 %% `{error, closed}' if the process is dead or ends normally meanwhile. The others, and all if
 %% the process crashes, exit as `gen_statem:call/3' does. A wait that expires exits with
 %% `{timeout, {gen_statem, call, _}}'; what was asked for goes on, and no message of it comes
-%% later.
+%% later. A wait that is no time is an error `timeout_value', and nothing is asked for: times are
+%% milliseconds up to `16#ffffffff', as after `receive ... after', or `infinity'.
 %%
 %% == Errors ==
 %% `closed', `timeout', `invalid_state', `nxdomain', POSIX names (`econnrefused'),
@@ -150,6 +151,7 @@ stop(Pid) ->
 %% it is killed. `ok' also if it was dead.
 -spec stop(pid(), timeout()) -> ok.
 stop(Pid, Timeout) ->
+    ok = hansom_direct:check_wait(Timeout),
     Monitor = monitor(process, Pid),
     try gen_statem:stop(Pid, normal, Timeout)
     catch exit:_ -> exit(Pid, kill)
@@ -166,7 +168,7 @@ connect(Pid) ->
 %% ends the process, with reason `normal'.
 -spec connect(pid(), timeout()) -> ok | error().
 connect(Pid, Timeout) ->
-    gen_statem:call(Pid, connect, Timeout).
+    hansom_direct:relay(Pid, connect, Timeout, exit).
 
 %% @equiv get_state(Pid, 5000)
 -spec get_state(pid()) -> {ok, state()}.
@@ -177,7 +179,7 @@ get_state(Pid) ->
 %% `inform_fun').
 -spec get_state(pid(), timeout()) -> {ok, state()}.
 get_state(Pid, Timeout) ->
-    gen_statem:call(Pid, get_state, Timeout).
+    hansom_direct:relay(Pid, get_state, Timeout, exit).
 
 %% Requests
 
@@ -439,11 +441,13 @@ recv(Pid, Timeout) ->
 
 %% @doc Reads `Length' bytes past HTTP, or any number if it is 0, within `Timeout' milliseconds.
 -spec recv(pid(), non_neg_integer(), timeout()) -> {ok, binary()} | error().
-recv(Pid, Length, infinity) when is_integer(Length), Length >= 0 ->
-    hansom_direct:call(Pid, {recv, Length, infinity}, infinity, exit);
-recv(Pid, Length, Timeout)
-  when is_integer(Length), Length >= 0, is_integer(Timeout), Timeout >= 0 ->
-    hansom_direct:call(Pid, {recv, Length, Timeout}, Timeout + 5000, exit).
+recv(Pid, Length, Timeout) when is_integer(Length), Length >= 0 ->
+    ok = hansom_direct:check_wait(Timeout),
+    hansom_direct:call(Pid, {recv, Length, Timeout}, longer(Timeout), exit).
+
+%% The engine keeps the time of a `recv', but time may pass on the way to it.
+longer(infinity) -> infinity;
+longer(Timeout) -> min(Timeout + 5000, 16#ffffffff).
 
 %% @doc Closes the socket, in every state. The process stays, in `closed'; that of a pool
 %% ends 50 ms later.
@@ -496,7 +500,7 @@ is_ready(Pid) ->
 %% @doc Whether a `connected' connection can be taken into use. It restarts the idle timer.
 -spec is_ready(pid(), timeout()) -> {ok, connected | closed} | error().
 is_ready(Pid, Timeout) ->
-    gen_statem:call(Pid, is_ready, Timeout).
+    hansom_direct:relay(Pid, is_ready, Timeout, exit).
 
 %% @equiv upgrade_to_ssl(Pid, SslOptions, #{})
 -spec upgrade_to_ssl(pid(), list()) -> ok | error().
@@ -537,7 +541,7 @@ checkin_info(Pid) ->
                                           pool_ssl := boolean(), protocol := protocol(),
                                           should_close := boolean(), ready := boolean()}.
 checkin_info(Pid, Timeout) ->
-    gen_statem:call(Pid, checkin_info, Timeout).
+    hansom_direct:relay(Pid, checkin_info, Timeout, exit).
 
 %% @equiv set_owner(Pid, NewOwner, 5000)
 -spec set_owner(pid(), pid()) -> ok | error().
@@ -548,7 +552,7 @@ set_owner(Pid, NewOwner) ->
 %% old owner's death has no effect, even if it came before.
 -spec set_owner(pid(), pid(), timeout()) -> ok | error().
 set_owner(Pid, NewOwner, Timeout) ->
-    gen_statem:call(Pid, {set_owner, NewOwner}, Timeout).
+    hansom_direct:relay(Pid, {set_owner, NewOwner}, Timeout, exit).
 
 %% @doc The same without an answer.
 -spec set_owner_async(pid(), pid()) -> ok.

@@ -9,13 +9,23 @@
 %% `gen_statem:call/3' does.
 -module(hansom_direct).
 
--export([call/4, request/7, request_async/8, open_stream/6, start_response/1, relay/4]).
+-export([call/4, request/7, request_async/8, open_stream/6, start_response/1, relay/4, check_wait/1]).
 -export_type([gone/0]).
 
 -type gone() :: answer | exit.
 
+%% The longest wait of a `receive', in milliseconds.
+-define(LONGEST_WAIT, 16#ffffffff).
+
+%% Looked at before anything is asked for: a `receive' that fails would leave its answer to come.
+-spec check_wait(term()) -> ok.
+check_wait(infinity) -> ok;
+check_wait(Timeout) when is_integer(Timeout), Timeout >= 0, Timeout =< ?LONGEST_WAIT -> ok;
+check_wait(_Timeout) -> error(timeout_value).
+
 -spec call(pid(), Operation :: term(), timeout(), gone()) -> term().
 call(Pid, Operation, Timeout, Gone) ->
+    ok = check_wait(Timeout),
     Ref = make_ref(),
     case hansom_request:ask(Pid, Ref, Operation) of
         wait ->
@@ -35,6 +45,7 @@ call(Pid, Operation, Timeout, Gone) ->
 -spec request(pid(), binary(), binary(), list(), hansom_request:content(),
               hansom_request:options(), timeout()) -> term().
 request(Pid, Method, Path, Headers, Body, Options, Timeout) ->
+    ok = check_wait(Timeout),
     Ref = make_ref(),
     case hansom_request:submit(Pid, Ref, {request, {Method, Path, Headers}, Body, Options}) of
         wait ->
@@ -128,8 +139,10 @@ response(_Pid, Error) -> Error.
 %% Through the process: for a process of another node, or one that is dead.
 -spec relay(pid(), term(), timeout(), gone()) -> term().
 relay(Pid, Message, Timeout, exit) ->
+    ok = check_wait(Timeout),
     gen_statem:call(Pid, Message, Timeout);
 relay(Pid, Message, Timeout, answer) ->
+    ok = check_wait(Timeout),
     try gen_statem:call(Pid, Message, Timeout)
     catch
         exit:{Reason, {gen_statem, call, _}}

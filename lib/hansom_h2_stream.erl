@@ -87,6 +87,7 @@ recv(Conn, Id) ->
 %% process is dead. Do not ask again after the last event: nothing follows it.
 -spec recv(pid(), id(), timeout()) -> event() | {error, closed | timeout}.
 recv(Conn, Id, Timeout) when is_pid(Conn), is_integer(Id) ->
+    ok = hansom_direct:check_wait(Timeout),
     Monitor = monitor(process, Conn),
     Event = receive
         {h2, Conn, Found} when element(2, Found) =:= Id; element(1, Found) =:= goaway;

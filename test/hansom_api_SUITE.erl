@@ -22,7 +22,9 @@ deviations() ->
      {api_07_bad_arguments_leave_the_connection_usable, "bad arguments give an error tuple"},
      {api_15_unknown_mode_is_refused, "ASY-17: refused before anything is written"},
      {api_19_response_headers_is_a_list, "a plain list instead of an opaque object"},
-     {api_33_recv_timeout_of_a_request_does_not_stick, "API-33 is marked wrong"}].
+     {api_33_recv_timeout_of_a_request_does_not_stick, "API-33 is marked wrong"},
+     {api_34_a_wait_that_is_no_time, "an error before anything is asked for"},
+     {api_35_recv_for_as_long_as_can_be, "5000 ms more than that are an error"}].
 
 %% Start
 
@@ -406,6 +408,35 @@ api_34_expired_wait_for_the_body(_) ->
         %% The other module reads on and throws the body away.
         false -> hansom_case:is_state(Pid, connected)
     end.
+
+%% Clauses: API-34, API-5, API-9, API-18, API-41, API-42
+api_34_a_wait_that_is_no_time(_) ->
+    Server = serve([request, {send, response(<<"one">>)}, request, {send, response(<<"two">>)}]),
+    Idle = start(Server, #{}),
+    Refused = fun(Call) ->
+                      [?assertError(timeout_value, Call(Wait)) || Wait <- [-1, 1.5, soon, 16#100000000, 1 bsl 70]]
+              end,
+    Refused(fun(Wait) -> ?CONN:connect(Idle, Wait) end),
+    ?assertEqual(idle, state(Idle)),
+    {Pid, Peer} = connected(Server),
+    Refused(fun(Wait) -> ?CONN:request(Pid, <<"GET">>, <<"/">>, [], <<>>, Wait) end),
+    ?assertEqual(connected, state(Pid)),
+    {ok, 200, _} = ?CONN:request(Pid, <<"GET">>, <<"/1">>, [], <<>>, 16#ffffffff),
+    Refused(fun(Wait) -> ?CONN:body(Pid, Wait) end),
+    ?assertEqual({ok, <<"one">>}, ?CONN:body(Pid, 16#ffffffff)),
+    {ok, 200, _} = request(Pid),
+    ?assertEqual({ok, <<"two">>}, ?CONN:body(Pid)),
+    ?assertMatch([<<"GET /1 ", _/binary>>, _], hansom_script:requests(Peer)),
+    [Refused(fun(Wait) -> ?CONN:Function(Pid, Wait) end)
+     || Function <- [recv, get_state, is_ready, checkin_info, stop]],
+    Refused(fun(Wait) -> ?CONN:set_owner(Pid, self(), Wait) end),
+    Refused(fun(Wait) -> hansom_h2_stream:recv(Pid, 1, Wait) end),
+    hansom_case:no_message().
+
+%% Clauses: API-35, LOW-5
+api_35_recv_for_as_long_as_can_be(_) ->
+    {Pid, _} = connected(serve([{send, "bytes"}])),
+    ?assertEqual({ok, <<"bytes">>}, ?CONN:recv(Pid, 5, 16#ffffffff)).
 
 %% Clauses: API-35, LOW-5
 api_35_recv_with_an_endless_timeout(_) ->
