@@ -165,7 +165,7 @@ connect(Pid) ->
 
 %% @doc Dials, from `idle' or `closed'. The dial is bounded by the start option
 %% `connect_timeout', `Timeout' bounds only the wait for it. A dial from `idle' that fails also
-%% ends the process, with reason `normal'.
+%% ends the process, with reason `normal'. While it dials a second call is refused.
 -spec connect(pid(), timeout()) -> ok | error().
 connect(Pid, Timeout) ->
     hansom_direct:relay(Pid, connect, Timeout, exit).
@@ -508,9 +508,9 @@ upgrade_to_ssl(Pid, SslOptions) ->
     upgrade_to_ssl(Pid, SslOptions, #{}).
 
 %% @doc Starts TLS on an open TCP connection, bounded by `connect_timeout'. `ok' at once if it
-%% is encrypted already. Options: `final' (default `false') takes `SslOptions' as complete;
-%% `pool_ssl' (default `false') lets the connection go back to a pool; `tls' overrides the start
-%% option. After an error the
+%% is encrypted already; while another process starts it, the answer is the same as for that one.
+%% Options: `final' (default `false') takes `SslOptions' as complete; `pool_ssl' (default `false')
+%% lets the connection go back to a pool; `tls' overrides the start option. After an error the
 %% connection is of no further use.
 -spec upgrade_to_ssl(pid(), list(), #{final => boolean(), pool_ssl => boolean(),
                                       tls => auto | rustls | erlang}) -> ok | error().

@@ -59,22 +59,21 @@
     %% Calls submitted and not yet answered, by reference.
     pending = #{} :: #{reference() => own() | hansom_relay:entry()},
     %% What moves the bytes where the engine cannot.
-    pipe :: undefined | hansom_pipe:pipe(),
-    %% Pipes on their way out, and who waits for them to be closed.
-    closing = [] :: [hansom_pipe:pipe()],
-    close_waiters = [] :: [gen_statem:from()],
-    %% A checkin the pool has not yet acknowledged.
-    checkin :: undefined | {gen_server:request_id(), gen_statem:from()}
+    pipes = hansom_pipes:new() :: hansom_pipes:pipes(),
+    %% A checkin the pool has not yet acknowledged, or that it has not yet been told of.
+    checkin :: undefined | {prepared | gen_server:request_id(), [gen_statem:from()]}
 }).
 
-%% What the process itself waits for. `Origin' is the engine's state at the call of connect.
+%% What the process itself waits for. `Origin' is the engine's state at the call of connect; the
+%% pipe is what was opened for the dial or upgrade.
 -type own() :: {asked, gen_statem:from()}
              | {checked, ready | verify, gen_statem:from()}
              | {prepare_dial, gen_statem:from(), Origin :: idle | closed}
-             | {dial, gen_statem:from(), Origin :: idle | closed}
-             | {prepare_upgrade, gen_statem:from(), PoolSsl :: boolean()}
-             | {upgrade, gen_statem:from(), PoolSsl :: boolean()}
-             | {ready | verify | checkin_info | release, gen_statem:from()}.
+             | {dial, gen_statem:from(), Origin :: idle | closed, hansom_pipe:pipe() | none}
+             | {prepare_upgrade, [gen_statem:from()], PoolSsl :: boolean()}
+             | {upgrade, [gen_statem:from()], PoolSsl :: boolean(), hansom_pipe:pipe() | none}
+             | {ready | verify | checkin_info, gen_statem:from()}
+             | release.
 
 -spec start_link(hansom_options:settings()) -> {ok, pid()} | {error, term()}.
 start_link(Settings) ->
@@ -125,10 +124,11 @@ adopt({descriptor, Socket, Unread}, #data{target = Target} = Data) ->
             _ = now(close),
             adopt({carry, gen_tcp, Socket, Unread}, Data)
     end;
-adopt({carry, Module, Socket, Unread}, #data{target = #{transport := Transport} = Target} = Data) ->
-    Pipe = hansom_pipe:start(hansom_pipe:carry(Module, Socket, Unread)),
+adopt({carry, Module, Socket, Unread},
+      #data{target = #{transport := Transport} = Target, pipes = Pipes} = Data) ->
+    {Pipe, NewPipes} = hansom_pipes:open(hansom_pipe:carry(Module, Socket, Unread), Pipes),
     ok = now({connect, hansom_options:adopt(Target, carried, undefined, hansom_pipe:handle(Pipe))}),
-    Data#data{pipe = Pipe, tls = Transport =:= tls}.
+    Data#data{pipes = NewPipes, tls = Transport =:= tls}.
 
 %% The engine has nothing to wait for here.
 now(Operation) ->
@@ -140,14 +140,13 @@ now(Operation) ->
 
 %% Whoever waits for the engine learns of the end from the engine. Of a stop that was asked for
 %% receivers are not told: it is mostly they who asked.
-terminate(Reason, _State, #data{orphaned = Orphaned} = Data) ->
+terminate(Reason, _State, #data{orphaned = Orphaned, pipes = Pipes}) ->
     Ref = make_ref(),
     case hansom_nif:shutdown(self(), Ref, Reason, Orphaned orelse Reason =/= normal) of
         wait -> receive {Ref, _} -> ok after ?SHUTDOWN_TIMEOUT -> ok end;
         _ -> ok
     end,
-    #data{closing = Closing} = close_pipe(Data),
-    ok = hansom_pipe:end_within(?CLOSE_AT_END, Closing),
+    ok = hansom_pipes:end_within(?CLOSE_AT_END, Pipes),
     relay_rest().
 
 %% The engine tells receivers of its end as it is stopped, but may not have come to this one.
@@ -186,7 +185,7 @@ handle_event({call, From}, get_state, _State, #data{pending = Pending} = Data) -
         Waiting -> {keep_state, Data#data{pending = Waiting}}
     end;
 handle_event({call, From}, connect, State, #data{target = Target} = Data) ->
-    case engine_state() of
+    case not is_dialling(Data) andalso engine_state() of
         Origin when (Origin =:= idle orelse Origin =:= closed), State =/= finished ->
             NewData = prepare(Target, fun() -> hansom_options:dial(Target) end,
                               {prepare_dial, From, Origin}, Data),
@@ -200,11 +199,16 @@ handle_event({call, From}, {upgrade_to_ssl, SslOptions, Options}, _State,
         connected when Tls ->
             {keep_state_and_data, [{reply, From, ok}]};
         connected ->
-            PoolSsl = maps:get(pool_ssl, Options, false) =:= true,
-            {keep_state,
-             prepare(Target#{transport := tls},
-                     fun() -> hansom_options:upgrade(Target, SslOptions, Options) end,
-                     {prepare_upgrade, From, PoolSsl}, Data)};
+            case join_upgrade(From, Data) of
+                {joined, NewData} ->
+                    {keep_state, NewData};
+                none ->
+                    PoolSsl = maps:get(pool_ssl, Options, false) =:= true,
+                    {keep_state,
+                     prepare(Target#{transport := tls},
+                             fun() -> hansom_options:upgrade(Target, SslOptions, Options) end,
+                             {prepare_upgrade, [From], PoolSsl}, Data)}
+            end;
         _ ->
             invalid_state(From)
     end;
@@ -214,23 +218,24 @@ handle_event({call, From}, verify_socket, _State, Data) ->
     check(verify, From, Data);
 handle_event({call, From}, {transport, Operation}, _State, Data) ->
     ask_transport(From, Operation, Data);
-handle_event({call, From}, {opened, Number, Module, Socket}, _State, #data{pipe = Pipe} = Data) ->
-    case Pipe =/= undefined andalso hansom_pipe:number(Pipe) of
-        Number ->
-            {keep_state, Data#data{pipe = hansom_pipe:opened(Module, Socket, Pipe)},
-             [{reply, From, ok}]};
-        _ ->
-            {keep_state_and_data, [{reply, From, {error, closed}}]}
+handle_event({call, From}, {opened, Number, Module, Socket}, _State, #data{pipes = Pipes} = Data) ->
+    case hansom_pipes:opened(Number, Module, Socket, Pipes) of
+        unused -> {keep_state_and_data, [{reply, From, {error, closed}}]};
+        NewPipes -> {keep_state, Data#data{pipes = NewPipes}, [{reply, From, ok}]}
     end;
 handle_event({call, From}, checkin_info, _State, Data) ->
     submit(reuse, {checkin_info, From}, Data);
-handle_event({call, From}, release_to_pool, _State, #data{checkin = undefined} = Data) ->
+handle_event({call, From}, release_to_pool, _State, #data{checkin = Checkin} = Data) ->
     case engine_state() of
-        connected ->
+        connected when Checkin =:= undefined ->
             %% From here on the death of the user is none of our business.
             NewData = own_by_pool(Data),
             ok = hansom_nif:cast(self(), watch_idle),
-            submit(reuse, {release, From}, NewData);
+            submit(reuse, release, NewData#data{checkin = {prepared, [From]}});
+        connected ->
+            %% It is on its way to the pool: once is enough.
+            {Stage, Releasers} = Checkin,
+            {keep_state, Data#data{checkin = {Stage, [From | Releasers]}}};
         _ ->
             invalid_state(From)
     end;
@@ -260,8 +265,8 @@ handle_event({call, From}, Message, _State, #data{start_options = StartOptions} 
 %% Casts
 
 %% A pool that does not want the connection may say so before it answers the release.
-handle_event(cast, stop, _State, #data{checkin = {_, From}}) ->
-    {stop_and_reply, normal, [{reply, From, ok}]};
+handle_event(cast, stop, _State, #data{checkin = {_, Releasers}}) ->
+    {stop_and_reply, normal, reply_all(Releasers, ok)};
 handle_event(cast, stop, _State, _Data) ->
     {stop, normal};
 handle_event(cast, {set_owner, NewOwner}, State, #data{pool = Pool} = Data) when is_pid(NewOwner) ->
@@ -297,33 +302,10 @@ handle_event(state_timeout, grace, closed, _Data) ->
 
 %% What moves the bytes
 
-handle_event(info, {'$pipe', Number, close}, _State, #data{pipe = Pipe} = Data) ->
-    case Pipe =/= undefined andalso hansom_pipe:number(Pipe) of
-        Number -> {keep_state, close_pipe(Data)};
-        _ -> keep_state_and_data
-    end;
-handle_event(info, {'$pipe', Number, kill}, _State, #data{closing = Closing}) ->
-    ok = hansom_pipe:end_within(0, [Pipe || Pipe <- Closing, hansom_pipe:number(Pipe) =:= Number]),
-    keep_state_and_data;
-handle_event(info, {'EXIT', Pid, _Reason}, _State, #data{pipe = Pipe, closing = Closing} = Data) ->
-    case [Closed || Closed <- Closing, hansom_pipe:has(Pid, Closed) =:= writer] of
-        [Closed] ->
-            closed_pipe(Closed, Data);
-        [] when Pipe =/= undefined ->
-            case hansom_pipe:has(Pid, Pipe) of
-                none ->
-                    keep_state_and_data;
-                Killed ->
-                    ok = hansom_nif:pipe_break(hansom_pipe:handle(Pipe)),
-                    NewData = close_pipe(Data),
-                    case Killed of
-                        writer -> closed_pipe(Pipe, NewData);
-                        reader -> {keep_state, NewData}
-                    end
-            end;
-        [] ->
-            keep_state_and_data
-    end;
+handle_event(info, Message, _State, #data{pipes = Pipes} = Data)
+  when element(1, Message) =:= '$pipe'; element(1, Message) =:= 'EXIT' ->
+    {Closed, NewPipes} = hansom_pipes:info(Message, Pipes),
+    {keep_state, Data#data{pipes = NewPipes}, reply_all(Closed, ok)};
 
 %% The end of others
 
@@ -350,11 +332,12 @@ handle_event(info, {'DOWN', Ref, process, _, Reason}, State, #data{pending = Pen
         {_, _} -> {prepared, {error, {options, Reason}}}
     end,
     after_answer(State, answer(Ref, Prepared, Entry, Data#data{pending = Rest}));
-handle_event(info, Message, _State, #data{checkin = {RequestId, From}} = Data) ->
+handle_event(info, Message, _State, #data{checkin = {RequestId, Releasers}} = Data)
+  when RequestId =/= prepared ->
     case gen_server:check_response(Message, RequestId) of
         no_reply -> keep_state_and_data;
         %% A pool that died in the meantime was the owner, whose end comes as well.
-        _ -> {keep_state, Data#data{checkin = undefined}, [{reply, From, ok}]}
+        _ -> {keep_state, Data#data{checkin = undefined}, reply_all(Releasers, ok)}
     end;
 handle_event(info, _Message, _State, _Data) ->
     keep_state_and_data.
@@ -410,11 +393,14 @@ grant(Receiver, #data{push_allowance = Allowance, push_queue_limit = Limit}) ->
 %% Answers
 
 answer(_Ref, {prepared, Result}, Entry, Data) -> prepared(Result, Entry, Data);
-answer(_Ref, Answer, {dial, From, Origin}, Data) -> dialled(Answer, From, Origin, Data);
-answer(_Ref, ok, {upgrade, From, PoolSsl}, Data) ->
-    {keep_state, Data#data{tls = true, upgraded_ssl = true, pool_ssl = PoolSsl}, [{reply, From, ok}]};
-answer(_Ref, Error, {upgrade, From, _PoolSsl}, Data) ->
-    {keep_state, Data, [{reply, From, Error}]};
+answer(_Ref, ok, {dial, From, Origin, _Pipe}, Data) ->
+    dialled(ok, From, Origin, Data);
+answer(_Ref, Error, {dial, From, Origin, Pipe}, #data{pipes = Pipes} = Data) ->
+    dialled(Error, From, Origin, Data#data{pipes = hansom_pipes:discard(Pipe, Pipes)});
+answer(_Ref, ok, {upgrade, Callers, PoolSsl, _Pipe}, Data) ->
+    {keep_state, Data#data{tls = true, upgraded_ssl = true, pool_ssl = PoolSsl}, reply_all(Callers, ok)};
+answer(_Ref, Error, {upgrade, Callers, _PoolSsl, Pipe}, #data{pipes = Pipes} = Data) ->
+    {keep_state, Data#data{pipes = hansom_pipes:discard(Pipe, Pipes)}, reply_all(Callers, Error)};
 answer(_Ref, Answer, {ready, From}, Data) ->
     Reply = case Answer of
         ok -> {ok, connected};
@@ -433,16 +419,16 @@ answer(_Ref, Answer, {checkin_info, From}, Data) ->
     Info = #{upgraded_ssl => Upgraded, no_reuse => NoReuse, pool_ssl => PoolSsl,
              protocol => protocol(), should_close => ShouldClose, ready => Ready},
     {keep_state, Data, [{reply, From, Info}]};
-answer(_Ref, _Answer, {release, From}, #data{pool = undefined} = Data) ->
-    {keep_state, Data, [{reply, From, ok}]};
-answer(_Ref, Answer, {release, From}, #data{pool = Pool} = Data) ->
+answer(_Ref, _Answer, release, #data{pool = undefined, checkin = {prepared, Releasers}} = Data) ->
+    {keep_state, Data#data{checkin = undefined}, reply_all(Releasers, ok)};
+answer(_Ref, Answer, release, #data{pool = Pool, checkin = {prepared, Releasers}} = Data) ->
     {ShouldClose, Ready} = reusable(Answer),
     #data{upgraded_ssl = Upgraded, pool_ssl = PoolSsl, no_reuse = NoReuse} = Data,
     Unfit = NoReuse orelse (Upgraded andalso not PoolSsl) orelse ShouldClose orelse not Ready
         orelse protocol() =/= http1,
     %% Not a call: probes are answered while the pool makes up its mind.
     RequestId = gen_server:send_request(Pool, {checkin_sync, self(), Unfit}),
-    {keep_state, Data#data{checkin = {RequestId, From}}};
+    {keep_state, Data#data{checkin = {RequestId, Releasers}}};
 answer(_Ref, _Answer, {steer, Froms}, #data{pending = Pending} = Data) ->
     Later = lists:append([Waiting || {steer, Waiting} <- maps:values(Pending)]),
     {keep_state, Data, [{reply, From, {ok, engine_state()}} || From <- Froms -- Later]};
@@ -480,27 +466,30 @@ exit_prepared(Prepare) ->
     exit({prepared, Prepare()}).
 
 prepared({ok, Dial}, {prepare_dial, From, Origin}, Data) ->
-    submit({connect, Dial}, {dial, From, Origin}, Data);
-prepared({ok, Dial, Job}, {prepare_dial, From, Origin}, Data) ->
-    {Handle, NewData} = open_pipe(Job, Data),
-    submit({connect, Dial#{carrier := Handle}}, {dial, From, Origin}, NewData);
+    submit({connect, Dial}, {dial, From, Origin, none}, Data);
+prepared({ok, Dial, Job}, {prepare_dial, From, Origin}, #data{pipes = Pipes} = Data) ->
+    {Pipe, NewPipes} = hansom_pipes:open(Job, Pipes),
+    submit({connect, Dial#{carrier := hansom_pipe:handle(Pipe)}}, {dial, From, Origin, Pipe},
+           Data#data{pipes = NewPipes});
 prepared({error, _} = Error, {prepare_dial, From, Origin}, Data) ->
     dialled(Error, From, Origin, Data);
-prepared({ok, {rustls, Tls}, ServerName}, {prepare_upgrade, From, PoolSsl}, Data) ->
-    submit({upgrade, Tls, ServerName}, {upgrade, From, PoolSsl}, Data);
-prepared({ok, {erlang, Why, SslOptions}, _}, {prepare_upgrade, From, PoolSsl}, Data) ->
-    case engine_state() of
-        connected when Data#data.pipe =:= undefined ->
-            {Handle, NewData} = open_pipe(hansom_pipe:secure(SslOptions), Data),
-            submit({upgrade, Handle}, {upgrade, From, PoolSsl}, NewData);
-        connected ->
+prepared({ok, {rustls, Tls}, ServerName}, {prepare_upgrade, Callers, PoolSsl}, Data) ->
+    submit({upgrade, Tls, ServerName}, {upgrade, Callers, PoolSsl, none}, Data);
+prepared({ok, {erlang, Why, SslOptions}, _}, {prepare_upgrade, Callers, PoolSsl},
+         #data{pipes = Pipes} = Data) ->
+    case {engine_state(), hansom_pipes:is_used(Pipes)} of
+        {connected, false} ->
+            {Pipe, NewPipes} = hansom_pipes:open(hansom_pipe:secure(SslOptions), Pipes),
+            submit({upgrade, hansom_pipe:handle(Pipe)}, {upgrade, Callers, PoolSsl, Pipe},
+                   Data#data{pipes = NewPipes});
+        {connected, true} ->
             %% The socket is another module's.
-            {keep_state, Data, [{reply, From, {error, {options, {unsupported, Why}}}}]};
+            {keep_state, Data, reply_all(Callers, {error, {options, {unsupported, Why}}})};
         _ ->
-            {keep_state, Data, [{reply, From, {error, invalid_state}}]}
+            {keep_state, Data, reply_all(Callers, {error, invalid_state})}
     end;
-prepared({error, _} = Error, {prepare_upgrade, From, _PoolSsl}, Data) ->
-    {keep_state, Data, [{reply, From, Error}]};
+prepared({error, _} = Error, {prepare_upgrade, Callers, _PoolSsl}, Data) ->
+    {keep_state, Data, reply_all(Callers, Error)};
 prepared(Answer, {asked, From}, Data) ->
     {keep_state, Data, [{reply, From, Answer}]};
 prepared({ok, _}, {checked, Question, From}, Data) ->
@@ -510,56 +499,52 @@ prepared({error, _}, {checked, ready, From}, Data) ->
 prepared({error, _} = Error, {checked, verify, From}, Data) ->
     relayed(hansom_relay:close_and_reply(From, Error), Data).
 
-%% Pipes
+%% From the call of connect to its answer.
+is_dialling(#data{pending = Pending}) ->
+    lists:any(fun({prepare_dial, _, _}) -> true;
+                 ({dial, _, _, _}) -> true;
+                 (_) -> false
+              end, maps:values(Pending)).
 
-open_pipe(Job, Data) ->
-    Pipe = hansom_pipe:start(Job),
-    NewData = close_pipe(Data),
-    {hansom_pipe:handle(Pipe), NewData#data{pipe = Pipe}}.
+%% Who asks for an upgrade while one is under way gets the same answer.
+join_upgrade(From, #data{pending = Pending} = Data) ->
+    case [{Ref, Entry} || {Ref, Entry} <- maps:to_list(Pending), is_tuple(Entry),
+                          element(1, Entry) =:= prepare_upgrade orelse element(1, Entry) =:= upgrade] of
+        [{Ref, Entry}] ->
+            Joined = setelement(2, Entry, [From | element(2, Entry)]),
+            {joined, Data#data{pending = Pending#{Ref := Joined}}};
+        [] ->
+            none
+    end.
+
+%% Questions to the transport
 
 %% Whether the socket of a `connected' connection is sound: of a transport of others it is as
 %% long as it can tell the peer's address.
-check(Question, From, #data{pipe = Pipe, pending = Pending} = Data) ->
-    case Pipe =/= undefined andalso engine_state() =:= connected andalso hansom_pipe:is_open(Pipe) of
-        true ->
-            Monitor = hansom_pipe:ask(peername, Pipe),
+check(Question, From, #data{pipes = Pipes, pending = Pending} = Data) ->
+    case hansom_pipes:is_open(Pipes) andalso engine_state() of
+        connected ->
+            Monitor = hansom_pipes:ask(peername, Pipes),
             {keep_state, Data#data{pending = Pending#{Monitor => {checked, Question, From}}}};
-        false ->
+        _ ->
             probe(Question, From, Data)
     end.
 
 probe(ready, From, Data) -> submit({probe, true}, {ready, From}, Data);
 probe(verify, From, Data) -> submit({probe, false}, {verify, From}, Data).
 
-ask_transport(From, close, Data) ->
-    case close_pipe(Data) of
-        #data{closing = []} = NewData -> {keep_state, NewData, [{reply, From, ok}]};
-        #data{close_waiters = Waiters} = NewData ->
-            {keep_state, NewData#data{close_waiters = [From | Waiters]}}
+ask_transport(From, close, #data{pipes = Pipes} = Data) ->
+    case hansom_pipes:await_closed(From, Pipes) of
+        {closed, NewPipes} -> {keep_state, Data#data{pipes = NewPipes}, [{reply, From, ok}]};
+        {waiting, NewPipes} -> {keep_state, Data#data{pipes = NewPipes}}
     end;
-ask_transport(From, Operation, #data{pipe = Pipe, pending = Pending} = Data) ->
-    case Pipe =/= undefined andalso hansom_pipe:is_open(Pipe) of
+ask_transport(From, Operation, #data{pipes = Pipes, pending = Pending} = Data) ->
+    case hansom_pipes:is_open(Pipes) of
         true ->
-            Monitor = hansom_pipe:ask(Operation, Pipe),
+            Monitor = hansom_pipes:ask(Operation, Pipes),
             {keep_state, Data#data{pending = Pending#{Monitor => {asked, From}}}};
         false ->
             {keep_state, Data, [{reply, From, {error, not_connected}}]}
-    end.
-
-%% The engine has no more use for the pipe.
-close_pipe(#data{pipe = undefined} = Data) ->
-    Data;
-close_pipe(#data{pipe = Pipe, closing = Closing} = Data) ->
-    ok = hansom_pipe:close(Pipe),
-    Data#data{pipe = undefined, closing = [Pipe | Closing]}.
-
-closed_pipe(Closed, #data{closing = Closing, close_waiters = Waiters} = Data) ->
-    case lists:delete(Closed, Closing) of
-        [] ->
-            {keep_state, Data#data{closing = [], close_waiters = []},
-             [{reply, From, ok} || From <- Waiters]};
-        Rest ->
-            {keep_state, Data#data{closing = Rest}}
     end.
 
 %% Ownership
@@ -628,6 +613,8 @@ after_answer(_State, Result) ->
 
 invalid_state(From) ->
     {keep_state_and_data, [{reply, From, {error, invalid_state}}]}.
+
+reply_all(Callers, Answer) -> [{reply, From, Answer} || From <- Callers].
 
 %% The engine's word; `closed' when it has been stopped under this process.
 engine_state() ->

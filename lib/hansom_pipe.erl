@@ -11,11 +11,11 @@
 -module(hansom_pipe).
 
 -export([dial/5, secure/1, carry/3]).
--export([start/1, opened/3, handle/1, number/1, has/2, is_open/1, ask/2, close/1, end_within/2]).
+-export([start/1, opened/3, handle/1, number/1, has/2, is_open/1, ask/2, break/1, close/1, end_within/2]).
 -export([can_dial/1, can_carry/1]).
 %% The bodies of processes.
 -export([reader/0, writer/1, answer/3]).
--export_type([pipe/0, job/0]).
+-export_type([pipe/0, job/0, operation/0]).
 
 %% A binary of this size is copied in some 10 us.
 -define(PART, 65536).
@@ -108,11 +108,17 @@ ask(Operation, #pipe{writer = Writer, carried = {Module, Socket}}) ->
 %% not waited for. The calling process gets `{'$pipe', Number, kill}' when it is time to be done.
 -spec close(pipe()) -> ok.
 close(#pipe{carried = undefined} = Pipe) ->
+    %% The engine may be waiting for it to open.
+    ok = break(Pipe),
     kill(Pipe);
 close(#pipe{number = Number, writer = Writer}) ->
     Writer ! close,
     _ = erlang:send_after(?CLOSE_TIMEOUT, self(), {'$pipe', Number, kill}),
     ok.
+
+%% Tells the engine that nothing can be sent or received any more.
+-spec break(pipe()) -> ok.
+break(#pipe{handle = Handle}) -> hansom_nif:pipe_break(Handle).
 
 %% Waits so long for the ends of closed pipes, then kills what is left of them.
 -spec end_within(timeout(), [pipe()]) -> ok.

@@ -328,6 +328,15 @@ trap_44_stopped_while_dialling(_) ->
 wrapped({exit, {normal, _}}) -> {ok, {error, closed}};
 wrapped(Other) -> Other.
 
+%% Clauses: API-5, LOW-9, TRAP-43
+low_09_one_dial_at_a_time(_) ->
+    Server = serve([request, {send, response(<<"x">>)}, eof]),
+    Pid = start(Server, faulty(#{connect_timeout => infinity})),
+    Dial = fun() -> ?CONN:connect(Pid, infinity) end,
+    ?assertEqual([{ok, ok}, {ok, {error, invalid_state}}], hansom_case:at_once(Pid, [Dial, Dial])),
+    ?assertEqual(1, length(hansom_faulty:calls(connect))),
+    ?assertEqual({200, <<"x">>}, exchange(Pid)).
+
 %% Clauses: LOW-9, LOW-6
 low_06_close_that_hangs(_) ->
     {Pid, Peer} = connected(serve([eof]), faulty()),

@@ -248,6 +248,26 @@ pool_10_exit_after_trouble_is_normal(_) ->
     ?assertEqual(normal, hansom_case:await(Exit)),
     hansom_case:no_message().
 
+%% Clauses: POOL-6, API-22
+pool_06_released_twice_at_once(_) ->
+    Case = self(),
+    Pool = hansom_case:process(),
+    hansom_case:start_in(Pool, fun() -> take_in(Case) end),
+    {Pid, _} = connected(echo(), #{pool_pid => Pool}),
+    Release = fun() -> ?CONN:release_to_pool(Pid) end,
+    ?assertEqual([{ok, ok}, {ok, ok}], hansom_case:at_once(Pid, [Release, Release])),
+    Pool ! {told, Case},
+    ?assertEqual([{checkin_sync, Pid, false}], receive {told, Calls} -> Calls after hansom_case:deadline() -> none end),
+    ?assertEqual(connected, state(Pid)).
+
+take_in(Case) -> take_in(Case, []).
+
+take_in(Case, Calls) ->
+    receive
+        {'$gen_call', From, Call} -> gen_server:reply(From, ok), take_in(Case, [Call | Calls]);
+        {told, Case} -> Case ! {told, Calls}
+    end.
+
 %% Clauses: POOL-11, RSP-28
 pool_11_ownership_cast_watches_the_idle_socket(_) ->
     {Pid, Peer} = pooled(serve([]), #{owner => hansom_case:process()}),

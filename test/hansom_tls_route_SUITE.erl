@@ -64,6 +64,39 @@ tls_03_who_decides(Config) ->
     ?assertEqual(rustls, Start(#{tls => rustls})),
     ?assertEqual({error, {options, {tls, openssl}}}, ?CONN:start_link(#{host => "h", tls => openssl})).
 
+%% Clauses: API-5, TLS-3
+api_05_one_dial_at_a_time(Config) ->
+    Pid = hansom_case:start_with(hansom_tls_case:options(port(Config), [{tls, erlang} | trust(Config)])),
+    Dial = fun() -> ?CONN:connect(Pid, infinity) end,
+    ?assertEqual([{ok, ok}, {ok, {error, invalid_state}}], hansom_case:at_once(Pid, [Dial, Dial])),
+    ?assertEqual(erlang, by(Pid)),
+    ?assertMatch({200, _}, exchange(Pid)).
+
+%% Whoever comes second finds the connection encrypted. Clauses: API-25, TLS-3
+api_25_one_upgrade_at_a_time(Config) ->
+    [begin
+         Start = maps:without([transport, ssl_options], hansom_tls_case:options(port(Config), [])),
+         Pid = hansom_case:start_with(Start),
+         ok = ?CONN:connect(Pid),
+         Upgrades = [fun() -> ?CONN:upgrade_to_ssl(Pid, [{tls, By} | trust(Config)]) end || By <- Order],
+         ?assertEqual([{ok, ok}, {ok, ok}], hansom_case:at_once(Pid, Upgrades)),
+         ?assertEqual(hd(Order), by(Pid)),
+         ?assertMatch({200, _}, exchange(Pid))
+     end || Order <- [[erlang, erlang], [rustls, erlang], [erlang, rustls]]].
+
+%% What was to speak TLS has its options, with keys, and is gone when it cannot come to it.
+%% Clauses: ST-6, TLS-3
+st_06_failed_dial_leaves_no_process(Config) ->
+    {ok, Listen} = gen_tcp:listen(0, [{ip, {127, 0, 0, 1}}, {active, false}]),
+    {ok, Port} = inet:port(Listen),
+    Pid = hansom_case:start_with(hansom_tls_case:options(Port, [{tls, erlang} | trust(Config)])),
+    ok = ?CONN:close(Pid),
+    ?assertEqual(closed, hansom_case:state(Pid)),
+    ok = gen_tcp:close(Listen),
+    ?assertEqual({error, econnrefused}, ?CONN:connect(Pid)),
+    ?assertEqual(closed, hansom_case:state(Pid)),
+    hansom_case:wait_for(fun() -> rustls =:= by(Pid) end).
+
 %% A refusal of the engine is not the beginning of another try. Clauses: TLS-3
 tls_03_never_after_a_failed_verification(Config) ->
     #{cert := Cert, key := Key} = hansom_authority:issue(#{name => "localhost", dns => ["localhost"]}),

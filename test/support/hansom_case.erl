@@ -18,7 +18,7 @@
 -export([options/2, patient/0, start/2, start_with/1, connect/2, connect_over/2, connected/1, connected/2,
          adopt/1]).
 -export([request/1, request/2, exchange/1, exchange/2, state/1, is_state/2, is_gone/1, monitor_exit/1]).
--export([other_node/0, await/1, async/1, result/1, result/2, process/0, run_in/2, start_in/2, kill/1]).
+-export([other_node/0, await/1, async/1, result/1, result/2, at_once/2, process/0, run_in/2, start_in/2, kill/1]).
 -export([payload/1, payloads/1, pulled/2, body_of/1, no_message/0, flush_to/1]).
 -export([wait_for/1, descriptors/0, affordable/1, hold/1]).
 -export([response/1, response/2, chunked/1, pieces/1]).
@@ -253,6 +253,23 @@ result({_, Ref}, Deadline) ->
         {Ref, Result, Left} -> error({stray_messages, Left, Result})
     after Deadline -> error(no_result)
     end.
+
+%% @doc Runs functions that each make a call to `Pid', which has all these calls, in this order,
+%% before it looks at the first. What they give, as `result/1'.
+at_once(Pid, Funs) ->
+    ok = sys:suspend(Pid),
+    Handles = [begin
+                   Before = queue(Pid),
+                   Handle = async(Fun),
+                   ok = wait_for(fun() -> queue(Pid) > Before end),
+                   Handle
+               end || Fun <- Funs],
+    ok = sys:resume(Pid),
+    [result(Handle) || Handle <- Handles].
+
+queue(Pid) ->
+    {message_queue_len, Length} = process_info(Pid, message_queue_len),
+    Length.
 
 %% @doc A process that runs what `run_in/2' and `start_in/2' tell it, one after the other, and
 %% lives until killed.
