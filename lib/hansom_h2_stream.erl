@@ -28,8 +28,16 @@
 -export([number/1]).
 -export_type([id/0, event/0, code/0]).
 
+%% Of what fits into a variable-length integer (RFC 9000, section 16).
+-define(LARGEST, 16#3fffffffffffffff).
+
+%% RFC 9113, section 7.
+-define(CODES, #{no_error => 0, protocol_error => 1, internal_error => 2, flow_control_error => 3,
+                 settings_timeout => 4, stream_closed => 5, frame_size_error => 6, refused_stream => 7,
+                 cancel => 8, compression_error => 9, connect_error => 10, enhance_your_calm => 11,
+                 inadequate_security => 12, http_1_1_required => 13}).
+
 -type id() :: pos_integer().
-%% The error codes of RFC 9113, section 7.
 -type code() :: no_error | protocol_error | internal_error | flow_control_error
               | settings_timeout | stream_closed | frame_size_error | refused_stream | cancel
               | compression_error | connect_error | enhance_your_calm | inadequate_security
@@ -105,10 +113,13 @@ recv(Conn, Id, Timeout) when is_pid(Conn), is_integer(Id) ->
 %% on others it has no effect. At most what was delivered counts.
 -spec consume(pid(), id(), non_neg_integer()) -> ok.
 consume(Conn, Id, Bytes)
-  when node(Conn) =:= node(), is_integer(Id), Id > 0, is_integer(Bytes), Bytes >= 0 ->
-    hansom_nif:cast(Conn, {stream_consume, Id, Bytes});
-consume(Conn, Id, Bytes) ->
-    gen_statem:cast(Conn, {stream_consume, Id, Bytes}).
+  when is_pid(Conn), is_integer(Id), Id > 0, is_integer(Bytes), Bytes >= 0 ->
+    %% No stream has a greater number, and no window is larger.
+    Operation = {stream_consume, min(Id, ?LARGEST), min(Bytes, ?LARGEST)},
+    case node(Conn) =:= node() of
+        true -> hansom_nif:cast(Conn, Operation);
+        false -> gen_statem:cast(Conn, Operation)
+    end.
 
 %% @equiv cancel(Conn, Id, cancel)
 -spec cancel(pid(), id()) -> ok | {error, closed}.
@@ -117,24 +128,18 @@ cancel(Conn, Id) ->
 
 %% @doc Resets the stream. No event of it comes later; those already sent stay in the mailbox.
 %% `ok' also if it is over.
--spec cancel(pid(), id(), code()) -> ok | {error, closed}.
+-spec cancel(pid(), id(), code()) -> ok | {error, closed | {badarg, {code, term()}}}.
 cancel(Conn, Id, Code) when is_integer(Id) ->
-    hansom_direct:call(Conn, {stream_cancel, Id, number(Code)}, infinity, answer).
+    case number(Code) of
+        {ok, Number} -> hansom_direct:call(Conn, {stream_cancel, Id, Number}, infinity, answer);
+        Error -> Error
+    end.
 
 %% @private
--spec number(code()) -> non_neg_integer().
-number({unknown, Number}) when is_integer(Number), Number >= 0, Number =< 16#ffffffff -> Number;
-number(no_error) -> 0;
-number(protocol_error) -> 1;
-number(internal_error) -> 2;
-number(flow_control_error) -> 3;
-number(settings_timeout) -> 4;
-number(stream_closed) -> 5;
-number(frame_size_error) -> 6;
-number(refused_stream) -> 7;
-number(cancel) -> 8;
-number(compression_error) -> 9;
-number(connect_error) -> 10;
-number(enhance_your_calm) -> 11;
-number(inadequate_security) -> 12;
-number(http_1_1_required) -> 13.
+-spec number(term()) -> {ok, non_neg_integer()} | {error, {badarg, {code, term()}}}.
+number({unknown, Number}) when is_integer(Number), Number >= 0, Number =< 16#ffffffff -> {ok, Number};
+number(Name) ->
+    case maps:find(Name, ?CODES) of
+        {ok, Number} -> {ok, Number};
+        error -> {error, {badarg, {code, Name}}}
+    end.

@@ -63,15 +63,14 @@ call({request_async, Method, Path, Headers, Body, Mode, StreamTo, FollowRedirect
 call({send_headers, Method, Path, Headers}, From, Start) ->
     call({send_headers, Method, Path, Headers, []}, From, Start);
 call({send_headers, Method, Path, Headers, ReqOpts}, {Sender, _} = From,
-     #{inform_fun := InformFun, auto_decompress := Decompress}) when is_list(ReqOpts) ->
-    Own = [{inform_fun, InformFun}, {auto_decompress, Decompress}
-           | [Option || {Key, _} = Option <- ReqOpts,
-                        lists:member(Key, [recv_timeout, send_timeout, interim])]],
-    request(Method, Path, stream, Own, From,
-            fun(M, P, stream, Options, _InformFun) ->
-                    {{send_headers, {M, P, Headers}, hansom_request:with_inform(Options), Sender},
-                     {reply, From}}
-            end);
+     #{inform_fun := InformFun, auto_decompress := Decompress}) ->
+    case {hansom_request:head(Method, Path),
+          hansom_request:upload_options(ReqOpts, InformFun, Decompress)} of
+        {{ok, M, P}, {ok, Options}} ->
+            exchange({send_headers, {M, P, Headers}, hansom_request:with_inform(Options), Sender}, {reply, From});
+        {{error, _} = Error, _} -> {reply, From, Error};
+        {_, Error} -> {reply, From, Error}
+    end;
 call({request_streaming, Method, Path, Headers, Body}, {Sender, _} = From, _Start) ->
     request(Method, Path, Body, [], From,
             fun(M, P, Content, _Options, _InformFun) ->
@@ -127,10 +126,12 @@ call({send_trailers, StreamId, Trailers}, From, _Start) when is_integer(StreamId
     operation({stream_trailers, StreamId, Trailers}, {reply, From});
 call({consume, StreamId, Bytes}, From, _Start)
   when is_integer(StreamId), StreamId > 0, is_integer(Bytes), Bytes >= 0 ->
-    ok = hansom_nif:cast(self(), {stream_consume, StreamId, Bytes}),
-    {reply, From, ok};
+    {reply, From, hansom_h2_stream:consume(self(), StreamId, Bytes)};
 call({cancel_stream, StreamId, Code}, From, _Start) when is_integer(StreamId) ->
-    operation({stream_cancel, StreamId, hansom_h2_stream:number(Code)}, {reply, From});
+    case hansom_h2_stream:number(Code) of
+        {ok, Number} -> operation({stream_cancel, StreamId, Number}, {reply, From});
+        Error -> {reply, From, Error}
+    end;
 call({setopts, Options} = Operation, From, _Start) when is_list(Options) ->
     operation(Operation, {ask, From, Operation});
 call({recv, Length, Timeout} = Operation, From, _Start)
@@ -157,9 +158,9 @@ cast(stream_next) ->
 cast({stream_next, Caller} = Operation) when is_pid(Caller) ->
     ok = hansom_nif:cast(self(), Operation),
     none;
-cast({stream_consume, StreamId, Bytes} = Operation)
+cast({stream_consume, StreamId, Bytes})
   when is_integer(StreamId), StreamId > 0, is_integer(Bytes), Bytes >= 0 ->
-    ok = hansom_nif:cast(self(), Operation),
+    ok = hansom_h2_stream:consume(self(), StreamId, Bytes),
     none;
 cast(Operation) when Operation =:= pause_stream; Operation =:= resume_stream; Operation =:= close ->
     operation(Operation, {steer, []});

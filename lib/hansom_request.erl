@@ -1,8 +1,8 @@
 %% @private Checks what a request is made of, before anything is sent.
 -module(hansom_request).
 
--export([head/2, stream/3, content/1, bytes/1, options/1, to_list/1, with_inform/1, without_inform/1, mode/1,
-         submit/3, ask/3]).
+-export([head/2, stream/3, content/1, bytes/1, options/1, upload_options/3, to_list/1, with_inform/1,
+         without_inform/1, mode/1, submit/3, ask/3]).
 -export_type([options/0, content/0]).
 
 -type options() :: default
@@ -91,7 +91,7 @@ bytes(Data) ->
     {ok, options(), InformFun :: undefined | fun((_, _, _) -> term())} | {error, {options, term()}}.
 options([]) ->
     {ok, default, undefined};
-options(Options) when is_list(Options) ->
+options(Options) when length(Options) >= 0 ->
     Get = fun(Key, Default) ->
                   Value = proplists:get_value(Key, Options, Default),
                   is_valid(Key, Value) orelse throw({bad_option, Key, Value}),
@@ -116,6 +116,20 @@ is_valid(Key, Value) when Key =:= recv_timeout; Key =:= send_timeout ->
     Value =:= infinity orelse (is_integer(Value) andalso Value >= 0);
 is_valid(inform_fun, Value) -> Value =:= undefined orelse is_function(Value, 3);
 is_valid(_Switch, Value) -> is_boolean(Value).
+
+%% The options of a request sent in pieces: its own time-outs and interim responses, the rest is of
+%% the connection.
+-spec upload_options(term(), InformFun :: undefined | fun((_, _, _) -> term()), Decompress :: boolean()) ->
+    {ok, options()} | {error, {options, term()}}.
+upload_options(Options, InformFun, Decompress) ->
+    case options(Options) of
+        {ok, default, _} ->
+            {ok, {default, InformFun =/= undefined, Decompress, default, false, false}};
+        {ok, {RecvTimeout, _Inform, _Decompress, SendTimeout, _Trailers, Interim}, _} ->
+            {ok, {RecvTimeout, InformFun =/= undefined, Decompress, SendTimeout, false, Interim}};
+        Error ->
+            Error
+    end.
 
 %% The options given with the request, for another node.
 -spec to_list(options()) -> list().

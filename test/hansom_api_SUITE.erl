@@ -24,7 +24,8 @@ deviations() ->
      {api_19_response_headers_is_a_list, "a plain list instead of an opaque object"},
      {api_33_recv_timeout_of_a_request_does_not_stick, "API-33 is marked wrong"},
      {api_34_a_wait_that_is_no_time, "an error before anything is asked for"},
-     {api_35_recv_for_as_long_as_can_be, "5000 ms more than that are an error"}].
+     {api_35_recv_for_as_long_as_can_be, "5000 ms more than that are an error"},
+     {api_40_bad_options_of_an_upload_are_named, "bad options give an error tuple"}].
 
 %% Start
 
@@ -202,6 +203,19 @@ api_11_streaming_upload(_) ->
                  fun() -> ?CONN:send_request_headers(Pid, <<"POST">>, <<"/up">>, [],
                                                      [{send_timeout, 100}]) end]],
     ok = hansom_script:arrived(Peer, 2).
+
+%% Clauses: API-40, API-11
+api_40_bad_options_of_an_upload_are_named(_) ->
+    {Pid, _} = connected(serve([request, {send, response(<<"x">>)}])),
+    Begin = fun(Options) -> ?CONN:send_request_headers(Pid, <<"POST">>, <<"/">>, [{"Host", "h"}], Options) end,
+    [?assertEqual({error, {options, Bad}}, Begin(Options))
+     || {Options, Bad} <- [{[{recv_timeout, 5} | x], [{recv_timeout, 5} | x]}, {#{recv_timeout => 5}, #{recv_timeout => 5}},
+                           {[{send_timeout, never}], {send_timeout, never}},
+                           {[x, {recv_timeout, -1}], {recv_timeout, -1}}]],
+    ?assertEqual(ok, Begin([{recv_timeout, 30000}, {send_timeout, nonblock}, unknown, {other, 1}])),
+    ok = ?CONN:finish_send_body(Pid),
+    {ok, 200, _, Pid} = ?CONN:start_response(Pid),
+    ?assertEqual({ok, <<"x">>}, ?CONN:body(Pid)).
 
 %% Clauses: API-14, TRAP-2
 api_14_response_after_an_upload_can_be_streamed(_) ->

@@ -144,3 +144,24 @@ api_37_what_is_refused(Config) ->
     ?assertEqual({error, invalid_state}, Open(Idle, <<"/">>, #{})),
     ok = ?CONN:stop(Idle),
     ?assertEqual({error, closed}, Open(Idle, <<"/">>, #{})).
+
+%% What comes from other nodes, or from the library that hackney has for HTTP/2, is not checked by functions
+%% of this one. A connection is not only the user's who sends it.
+%% Clauses: API-37, ST-3, ST-29
+api_37_messages_that_make_no_sense(Config) ->
+    Pid = open(Config),
+    {ok, Pid, Id} = hansom_h2_stream:open(Pid, <<"POST">>, <<"/echo">>, [], #{flow_control => manual}),
+    Large = 1 bsl 64,
+    [ok = gen_statem:cast(Pid, {stream_consume, Stream, Bytes})
+     || {Stream, Bytes} <- [{Id, Large}, {Large, 1}, {0, 1}, {Id, -1}, {x, y}, {Id, 1.5}]],
+    [?assertEqual({Call, Answer}, {Call, gen_statem:call(Pid, Call)})
+     || {Call, Answer} <- [{{consume, Id, Large}, ok}, {{consume, Large, 1}, ok},
+                           {{cancel_stream, Id, foo}, {error, {badarg, {code, foo}}}},
+                           {{cancel_stream, Id, {unknown, Large}}, {error, {badarg, {code, {unknown, Large}}}}}]],
+    ?assertEqual({error, {badarg, {code, foo}}}, hansom_h2_stream:cancel(Pid, Id, foo)),
+    ?assertEqual(ok, hansom_h2_stream:consume(Pid, Large, Large)),
+    ok = hansom_h2_stream:send(Pid, Id, <<"x">>, fin),
+    ?assertMatch({response, Id, 200, _}, recv(Pid, Id)),
+    ?assertMatch({data, Id, <<"x">>, _}, recv(Pid, Id)),
+    ?assertEqual(ok, hansom_h2_stream:cancel(Pid, Id)),
+    _ = hansom_case:flush_to([]).
