@@ -131,5 +131,12 @@ hand_over({carry, ssl, _Socket, _Unread}, _Conn) ->
     %% Was taken by the process that uses it.
     ok;
 hand_over({carry, Module, Socket, _Unread}, Conn) ->
+    %% A supervisor has no sockets to give away, and must not be held up.
+    case self() =:= whereis(hansom_conn_sup) of
+        true -> ok;
+        false -> give_away(Module, Socket, Conn)
+    end.
+
+give_away(Module, Socket, Conn) ->
     _ = try Module:controlling_process(Socket, Conn) catch _:_ -> error end,
     ok.

@@ -94,13 +94,12 @@ init(#{config := Config, owner := Owner} = Settings) ->
             #{target := Target, pool := Pool, no_reuse := NoReuse, inform_fun := InformFun,
               auto_decompress := Decompress, push_allowance := Allowance,
               push_queue_limit := QueueLimit, alt_svc := AltSvc, socket := Socket} = Settings,
-            {ok, open,
-             adopt(Socket,
-                   #data{target = Target, owner = Owner, owner_monitor = monitor(process, Owner),
-                         runtime_monitor = RuntimeMonitor, pool = Pool, no_reuse = NoReuse,
-                         start_options = #{inform_fun => InformFun, auto_decompress => Decompress},
-                         push_allowance = Allowance, push_queue_limit = QueueLimit,
-                         alt_svc = AltSvc})};
+            adopt(Socket,
+                  #data{target = Target, owner = Owner, owner_monitor = monitor(process, Owner),
+                        runtime_monitor = RuntimeMonitor, pool = Pool, no_reuse = NoReuse,
+                        start_options = #{inform_fun => InformFun, auto_decompress => Decompress},
+                        push_allowance = Allowance, push_queue_limit = QueueLimit,
+                        alt_svc = AltSvc});
         {error, not_running} ->
             ignore;
         {error, Reason} ->
@@ -113,13 +112,13 @@ code_change(_OldVsn, State, Data, _Extra) ->
 %% Goes on with an open connection: the engine with its socket or, if it cannot have that, over
 %% a pipe.
 adopt(undefined, Data) ->
-    Data;
+    {ok, open, Data};
 adopt({descriptor, Socket, Unread}, #data{target = Target} = Data) ->
     Take = fun(Descriptor) ->
                    now({connect, hansom_options:adopt(Target, adopted, {Descriptor, Unread}, undefined)})
            end,
     case hansom_adopt:take(Socket, Take) of
-        ok -> Data;
+        ok -> {ok, open, Data};
         {error, _} ->
             _ = now(close),
             adopt({carry, gen_tcp, Socket, Unread}, Data)
@@ -127,8 +126,14 @@ adopt({descriptor, Socket, Unread}, #data{target = Target} = Data) ->
 adopt({carry, Module, Socket, Unread},
       #data{target = #{transport := Transport} = Target, pipes = Pipes} = Data) ->
     {Pipe, NewPipes} = hansom_pipes:open(hansom_pipe:carry(Module, Socket, Unread), Pipes),
-    ok = now({connect, hansom_options:adopt(Target, carried, undefined, hansom_pipe:handle(Pipe))}),
-    Data#data{pipes = NewPipes, tls = Transport =:= tls}.
+    case now({connect, hansom_options:adopt(Target, carried, undefined, hansom_pipe:handle(Pipe))}) of
+        ok ->
+            {ok, open, Data#data{pipes = NewPipes, tls = Transport =:= tls}};
+        {error, _} ->
+            %% The engine has been stopped.
+            ok = hansom_pipes:end_within(0, NewPipes),
+            ignore
+    end.
 
 %% The engine has nothing to wait for here.
 now(Operation) ->

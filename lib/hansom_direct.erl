@@ -14,14 +14,12 @@
 
 -type gone() :: answer | exit.
 
-%% The longest wait of a `receive', in milliseconds.
--define(LONGEST_WAIT, 16#ffffffff).
+%% That a process died is told by a thread of the library, within this time (ms).
+-define(ANSWER_OF_THE_DEAD, 1000).
 
 %% Looked at before anything is asked for: a `receive' that fails would leave its answer to come.
 -spec check_wait(term()) -> ok.
-check_wait(infinity) -> ok;
-check_wait(Timeout) when is_integer(Timeout), Timeout >= 0, Timeout =< ?LONGEST_WAIT -> ok;
-check_wait(_Timeout) -> error(timeout_value).
+check_wait(Timeout) -> hansom_options:is_time(Timeout) orelse error(timeout_value), ok.
 
 -spec call(pid(), Operation :: term(), timeout(), gone()) -> term().
 call(Pid, Operation, Timeout, Gone) ->

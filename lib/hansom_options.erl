@@ -4,7 +4,7 @@
 %% by {@link dial/1} and {@link upgrade/3}.
 -module(hansom_options).
 
--export([start/2, dial/1, adopt/4, upgrade/3, transport/1]).
+-export([start/2, dial/1, adopt/4, upgrade/3, transport/1, is_time/1]).
 -export_type([settings/0, target/0, dial/0, transport/0]).
 
 -type transport() :: tcp | tls | unix | {module, module()}.
@@ -43,6 +43,9 @@
                 {send_timeout, send_timeout}, {idle_timeout, quic_idle_timeout},
                 {keep_alive_interval, ping_interval}, {early_data, early_data}]).
 -define(LARGEST_WINDOW, 16#7fffffff).
+%% Times are those of `receive ... after', counts what the engine can count.
+-define(LONGEST_TIME, 16#ffffffff).
+-define(LARGEST_COUNT, 16#ffffffffffffffff).
 
 -define(LIMITS, [max_header_bytes, max_headers, max_interim_responses, max_chunk_extension_bytes,
                  max_trailer_bytes, max_body_bytes, max_decompressed_bytes,
@@ -135,7 +138,10 @@ is_valid(transport, Transport) -> is_atom(Transport) andalso Transport =/= undef
 is_valid(send_timeout, nonblock) -> true;
 is_valid(Key, Value)
   when Key =:= connect_timeout; Key =:= recv_timeout; Key =:= idle_timeout; Key =:= send_timeout ->
-    Value =:= infinity orelse (is_integer(Value) andalso Value >= 0);
+    is_time(Value);
+is_valid(Key, Value)
+  when Key =:= ping_interval; Key =:= ping_timeout; Key =:= quic_idle_timeout ->
+    is_time(Value) andalso Value > 0;
 is_valid(Key, Value) when Key =:= connect_options; Key =:= ssl_options -> is_proper_list(Value);
 is_valid(pool_pid, Value) -> Value =:= undefined orelse is_pid(Value);
 is_valid(owner, Value) -> is_pid(Value);
@@ -155,9 +161,16 @@ is_valid(stream_window, Value) ->
     is_integer(Value) andalso Value >= 0 andalso Value =< ?LARGEST_WINDOW;
 is_valid(connection_window, Value) ->
     is_integer(Value) andalso Value >= 65535 andalso Value =< ?LARGEST_WINDOW;
-is_valid(push_allowance, Value) -> is_integer(Value) andalso Value > 0;
+is_valid(push_allowance, Value) -> is_count(Value);
 %% Limits, in bytes, fields, responses, times or messages.
-is_valid(_Limit, Value) -> Value =:= infinity orelse (is_integer(Value) andalso Value > 0).
+is_valid(_Limit, Value) -> Value =:= infinity orelse is_count(Value).
+
+%% Whether it is a time that can be waited for.
+-spec is_time(term()) -> boolean().
+is_time(infinity) -> true;
+is_time(Value) -> is_integer(Value) andalso Value >= 0 andalso Value =< ?LONGEST_TIME.
+
+is_count(Value) -> is_integer(Value) andalso Value > 0 andalso Value =< ?LARGEST_COUNT.
 
 %% Line ends would make a field of its own, or a request.
 is_field_value(Value) ->
@@ -193,8 +206,10 @@ host(Host) when is_tuple(Host) ->
 host(_Host) ->
     error.
 
+%% Surrogates are no characters: they cannot be written in UTF-8.
 is_host_char(Char) ->
-    is_integer(Char) andalso Char >= $\s andalso Char =/= 127 andalso Char =< 16#10ffff.
+    is_integer(Char) andalso Char >= $\s andalso Char =/= 127 andalso Char =< 16#10ffff
+        andalso (Char < 16#d800 orelse Char > 16#dfff).
 
 %% The transport a module name of hackney or Erlang stands for.
 -spec transport(module()) -> transport().

@@ -73,12 +73,21 @@ start(Job) ->
     Writer = spawn_link(?MODULE, writer, [Job]),
     Number = erlang:unique_integer([positive]),
     Handle = hansom_nif:pipe_new(Number, Writer, Reader),
-    Pipe = #pipe{number = Number, handle = Handle, conn = Conn, writer = Writer, reader = Reader},
+    Pipe = begin_with(Job, #pipe{number = Number, handle = Handle, conn = Conn, writer = Writer,
+                                 reader = Reader}),
     Writer ! {start, Pipe},
-    case Job of
-        {carry, Module, Socket, _} -> opened(Module, Socket, Pipe);
-        _ -> Pipe
-    end.
+    Pipe.
+
+%% To go on with a connection the engine need not wait for the module.
+begin_with({carry, Module, Socket, Unread}, #pipe{handle = Handle} = Pipe) ->
+    ok = case Unread of
+        <<>> -> ok;
+        _ -> received(Handle, Unread)
+    end,
+    ok = hansom_nif:pipe_opened(Handle, {ok, Module =:= ssl, <<>>}),
+    opened(Module, Socket, Pipe);
+begin_with(_Job, Pipe) ->
+    Pipe.
 
 -spec opened(module(), Socket :: term(), pipe()) -> pipe().
 opened(Module, Socket, Pipe) -> Pipe#pipe{carried = {Module, Socket}}.
@@ -171,14 +180,10 @@ open({dial, Module, Host, Port, Options, Timeout}, Pipe) ->
         Error ->
             Error
     end;
-open({carry, Module, Socket, Unread}, #pipe{handle = Handle} = Pipe) ->
+open({carry, Module, Socket, _Unread}, Pipe) ->
     %% A socket of `ssl' is given to whoever asks for it, others only by their owners.
     _ = call(Module, controlling_process, [Socket, self()]),
-    ok = case Unread of
-        <<>> -> ok;
-        _ -> received(Handle, Unread)
-    end,
-    {ok, opened(Module, Socket, Pipe), <<>>};
+    {ok, Pipe, <<>>};
 open({secure, SslOptions}, #pipe{number = Number} = Pipe) ->
     receive
         {'$pipe', Number, socket} ->
@@ -202,16 +207,10 @@ handshake(Plain, SslOptions, Pipe) ->
             Error
     end.
 
-serve(Job, #pipe{number = Number, handle = Handle, conn = Conn, reader = Reader} = Pipe, Alpn) ->
-    {Module, Socket} = Pipe#pipe.carried,
-    Wanted = case Job of
-        {carry, _, _, _} -> ok;
-        _ -> gen_statem:call(Conn, {opened, Number, Module, Socket})
-    end,
-    case Wanted of
+serve(Job, #pipe{carried = {Module, Socket}, reader = Reader} = Pipe, Alpn) ->
+    case announce(Job, Pipe, Alpn) of
         ok ->
             Reader ! {start, Pipe},
-            ok = hansom_nif:pipe_opened(Handle, {ok, Module =:= ssl, Alpn}),
             write(Pipe),
             unlink(Reader),
             exit(Reader, kill);
@@ -222,6 +221,15 @@ serve(Job, #pipe{number = Number, handle = Handle, conn = Conn, reader = Reader}
     case Pipe of
         #pipe{lent = undefined} -> ok;
         #pipe{lent = Plain} -> hansom_descriptors:await(Plain)
+    end.
+
+%% The connection's process knows before its users do.
+announce({carry, _, _, _}, _Pipe, _Alpn) ->
+    ok;
+announce(_Job, #pipe{number = Number, handle = Handle, conn = Conn, carried = {Module, Socket}}, Alpn) ->
+    case gen_statem:call(Conn, {opened, Number, Module, Socket}) of
+        ok -> hansom_nif:pipe_opened(Handle, {ok, Module =:= ssl, Alpn});
+        Error -> Error
     end.
 
 %% Until the pipe is closed. What transports tell the owner of a socket is seen by reading, too.

@@ -113,7 +113,7 @@ options(Options) ->
 is_valid(Key, default) when Key =:= recv_timeout; Key =:= send_timeout -> true;
 is_valid(send_timeout, nonblock) -> true;
 is_valid(Key, Value) when Key =:= recv_timeout; Key =:= send_timeout ->
-    Value =:= infinity orelse (is_integer(Value) andalso Value >= 0);
+    hansom_options:is_time(Value);
 is_valid(inform_fun, Value) -> Value =:= undefined orelse is_function(Value, 3);
 is_valid(_Switch, Value) -> is_boolean(Value).
 

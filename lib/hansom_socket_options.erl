@@ -33,8 +33,13 @@ set(Options) ->
 -spec send_timeout(term()) -> timeout().
 send_timeout(Options) when is_list(Options) ->
     case lists:keyfind(send_timeout, 1, Options) of
-        {send_timeout, Timeout} when is_integer(Timeout), Timeout >= 0 -> Timeout;
-        _ -> infinity
+        {send_timeout, Timeout} ->
+            case hansom_options:is_time(Timeout) of
+                true -> Timeout;
+                false -> infinity
+            end;
+        _ ->
+            infinity
     end;
 send_timeout(_Options) ->
     infinity.
@@ -50,8 +55,9 @@ connect_option({protocols, _}) -> [];
 connect_option({insecure, _}) -> [];
 connect_option({session_ticket, _}) -> [];
 connect_option({happy_eyeballs, _}) -> [];
-connect_option({send_timeout, infinity}) -> [];
-connect_option({send_timeout, Timeout}) when is_integer(Timeout), Timeout >= 0 -> [];
+connect_option({send_timeout, Timeout} = Option) ->
+    hansom_options:is_time(Timeout) orelse throw({malformed, Option}),
+    [];
 %% A connection whose write timed out is closed in any case.
 connect_option({send_timeout_close, Boolean}) when is_boolean(Boolean) -> [];
 connect_option(inet) -> [{family, inet}];

@@ -19,6 +19,7 @@ end_per_testcase(_, Config) -> hansom_case:end_case(Config).
 
 deviations() ->
     [{api_01_bad_start_option_is_named, "values of start options are checked"},
+     {api_01_largest_values, "times beyond what a socket can wait, and limits"},
      {api_07_bad_arguments_leave_the_connection_usable, "bad arguments give an error tuple"},
      {api_15_unknown_mode_is_refused, "ASY-17: refused before anything is written"},
      {api_19_response_headers_is_a_list, "a plain list instead of an opaque object"},
@@ -59,7 +60,28 @@ api_01_bad_start_option_is_named(_) ->
                          {connect_timeout, -1}, {recv_timeout, soon}, {idle_timeout, 1.5},
                          {connect_options, none}, {ssl_options, #{}}, {pool_pid, self}, {owner, me},
                          {no_reuse, 1}, {inform_fun, fun() -> ok end}, {auto_decompress, yes},
-                         {truncated_body, maybe}, {max_header_bytes, 0}, {max_headers, many}]].
+                         {truncated_body, maybe}, {max_header_bytes, 0}, {max_headers, many},
+                         {host, [16#d800]}, {recv_timeout, 1 bsl 64}, {max_headers, 1 bsl 64},
+                         {push_allowance, 1 bsl 64}]].
+
+%% Whatever the options allow can be counted.
+%% Clauses: API-1, API-32
+api_01_largest_values(_) ->
+    Longest = 16#ffffffff,
+    Most = (1 bsl 64) - 1,
+    {Pid, _} = connected(serve([request, {send, response(<<"one">>)}, request, {send, response(<<"two">>)}]),
+                         #{connect_timeout => Longest, recv_timeout => Longest, idle_timeout => Longest,
+                           send_timeout => Longest, ping_interval => Longest, ping_timeout => Longest,
+                           quic_idle_timeout => Longest, connect_options => [{send_timeout, Longest}],
+                           max_header_bytes => Most, max_headers => Most, max_interim_responses => Most,
+                           max_chunk_extension_bytes => Most, max_trailer_bytes => Most, max_body_bytes => Most,
+                           max_decompressed_bytes => Most, max_decompress_ratio => Most, push_allowance => Most}),
+    ?assertEqual({200, <<"one">>}, exchange(Pid)),
+    Get = fun(Options) -> ?CONN:request(Pid, <<"GET">>, <<"/">>, [], <<>>, infinity, Options) end,
+    [?assertEqual({error, {options, {Key, Longest + 1}}}, Get([{Key, Longest + 1}]))
+     || Key <- [recv_timeout, send_timeout]],
+    {ok, 200, _} = Get([{recv_timeout, Longest}, {send_timeout, Longest}]),
+    ?assertEqual({ok, <<"two">>}, ?CONN:body(Pid)).
 
 %% Clauses: API-2
 api_02_supervised_connection_belongs_to_the_supervisor(_) ->

@@ -143,6 +143,25 @@ low_09_close_and_dial_again(_) ->
     ?assertEqual({200, <<"two">>}, exchange(Pid)),
     ?assertEqual(1, length(hansom_faulty:sockets())).
 
+%% Nobody waits for the module: there is nothing to be waited for, and it may never come back.
+%% Clauses: LOW-8, LOW-9, API-2
+low_08_open_socket_of_a_module(_) ->
+    Server = serve_each([[request, {send, response(<<"x">>)}, eof], [eof]]),
+    Open = fun() ->
+                   {ok, Socket} = hansom_faulty:connect("127.0.0.1", hansom_script:port(Server), [], 20000),
+                   faulty(#{socket => Socket, connect_timeout => 0})
+           end,
+    Pid = start(Server, Open()),
+    ?assertEqual(connected, state(Pid)),
+    ?assertEqual({200, <<"x">>}, exchange(Pid)),
+    hansom_faulty:fault(controlling_process, hang),
+    {ok, Held} = hansom_conn_sup:start_conn(
+                   hansom_case:options(Server, (Open())#{connect_timeout => infinity,
+                                                         connect_options => [{send_timeout, 100}]})),
+    hansom_case:adopt(Held),
+    ?assertEqual(connected, state(Held)),
+    ?assertEqual({error, timeout}, request(Held)).
+
 %% Every way to have a response
 
 %% Clauses: LOW-9, API-7, API-9, API-10

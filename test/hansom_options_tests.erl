@@ -49,12 +49,25 @@ bad_start_values_are_named_test_() ->
            {no_reuse, 1}, {inform_fun, fun() -> ok end}, {auto_decompress, yes},
            {truncated_body, maybe}, {unpulled, true}, {max_header_bytes, 0}, {max_headers, many},
            {push_allowance, infinity}, {push_queue_limit, -1}, {http3, true}, {early_data, 1},
-           {quic_idle_timeout, 0}],
+           {quic_idle_timeout, 0}, {host, [$h, 16#d800]}]
+        ++ [{Key, 16#100000000} || Key <- times()] ++ [{Key, 1 bsl 64} || Key <- counts()],
     in_application(
       [{atom_to_list(Key),
         ?_assertEqual({error, {options, {Key, Value}}},
                       start(maps:merge(#{host => "h"}, #{Key => Value})))}
        || {Key, Value} <- Bad]).
+
+times() ->
+    [connect_timeout, recv_timeout, idle_timeout, send_timeout, ping_interval, ping_timeout, quic_idle_timeout].
+
+counts() ->
+    [max_header_bytes, max_headers, max_interim_responses, max_chunk_extension_bytes, max_trailer_bytes,
+     max_body_bytes, max_decompressed_bytes, max_decompress_ratio, push_allowance, push_queue_limit].
+
+largest_start_values_test_() ->
+    in_application([{atom_to_list(Key), ?_assertMatch({ok, _}, start(#{host => "h", Key => Value}))}
+                    || {Key, Value} <- [{Key, 16#ffffffff} || Key <- times()]
+                                           ++ [{Key, (1 bsl 64) - 1} || Key <- counts()]]).
 
 defaults_of_the_application_test_() ->
     in_application(
