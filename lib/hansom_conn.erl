@@ -396,13 +396,10 @@ resume_stream(Pid) ->
 
 %% The socket
 
-%% @doc Sets options of the open socket.
+%% @doc Sets options of the open socket. A transport of others is asked as it is.
 -spec setopts(pid(), list()) -> ok | error().
 setopts(Pid, Options) ->
-    case hansom_socket_options:set(Options) of
-        {ok, Normalised} -> hansom_direct:call(Pid, {setopts, Normalised}, infinity, exit);
-        Error -> Error
-    end.
+    gen_statem:call(Pid, {setopts, Options}).
 
 %% @doc The peer's address and port.
 -spec peername(pid()) -> {ok, {inet:ip_address(), inet:port_number()} | {local, binary()}} | error().

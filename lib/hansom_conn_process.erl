@@ -221,6 +221,9 @@ handle_event({call, From}, is_ready, _State, Data) ->
     check(ready, From, Data);
 handle_event({call, From}, verify_socket, _State, Data) ->
     check(verify, From, Data);
+handle_event({call, From}, {setopts, Options}, _State,
+             #data{target = #{transport := Transport}} = Data) ->
+    relayed(hansom_relay:setopts(Options, From, Transport), Data);
 handle_event({call, From}, {transport, Operation}, _State, Data) ->
     ask_transport(From, Operation, Data);
 handle_event({call, From}, {opened, Number, Module, Socket}, _State, #data{pipes = Pipes} = Data) ->

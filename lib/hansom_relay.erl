@@ -8,7 +8,7 @@
 %% connections of hansom's too, from another node or after hackney has gone back to them.
 -module(hansom_relay).
 
--export([call/3, cast/1, operation/2, answer/3, close_and_reply/2, is_to_own_caller/2, is_of/2]).
+-export([call/3, cast/1, operation/2, setopts/3, answer/3, close_and_reply/2, is_to_own_caller/2, is_of/2]).
 -export_type([entry/0, start_options/0]).
 
 -type producer() :: fun(() -> term()) | {fun((term()) -> term()), State :: term()}.
@@ -132,8 +132,6 @@ call({cancel_stream, StreamId, Code}, From, _Start) when is_integer(StreamId) ->
         {ok, Number} -> operation({stream_cancel, StreamId, Number}, {reply, From});
         Error -> {reply, From, Error}
     end;
-call({setopts, Options} = Operation, From, _Start) when is_list(Options) ->
-    operation(Operation, {ask, From, Operation});
 call({recv, Length, Timeout} = Operation, From, _Start)
   when is_integer(Length), Length >= 0, (Timeout =:= infinity orelse is_integer(Timeout)) ->
     operation(Operation, {reply, From});
@@ -149,6 +147,16 @@ call(Operation, From, _Start)
     for_caller(Operation, From, {reply, From});
 call(_Message, _From, _Start) ->
     unknown.
+
+%% A transport of others has options of its own, which nobody else can judge.
+-spec setopts(term(), gen_statem:from(), hansom_options:transport()) -> result().
+setopts(Options, From, {module, _}) ->
+    operation({setopts, []}, {ask, From, {setopts, Options}});
+setopts(Options, From, _Transport) ->
+    case hansom_socket_options:set(Options) of
+        {ok, Known} -> operation({setopts, Known}, {ask, From, {setopts, Known}});
+        Error -> {reply, From, Error}
+    end.
 
 %% The same for a message that wants no answer.
 -spec cast(term()) -> {pending, reference(), entry()} | none | unknown.

@@ -93,6 +93,11 @@ low_09_questions_go_to_the_module(_) ->
     ?assertEqual({ok, <<"certificate">>}, ?CONN:peercert(Pid)),
     ?assertEqual(ok, ?CONN:setopts(Pid, [{nodelay, true}])),
     ?assertEqual([[[{nodelay, true}]]], hansom_faulty:calls(setopts)),
+    %% Its options are its own affair, also one that has another meaning elsewhere.
+    hansom_faulty:fault(setopts, {error, not_mine}),
+    ?assertEqual({error, not_mine}, ?CONN:setopts(Pid, [binary, {own, option}, {port, 1}])),
+    ?assertEqual([binary, {own, option}, {port, 1}], hd(lists:last(hansom_faulty:calls(setopts)))),
+    hansom_faulty:fault(setopts, none),
     ?assertEqual(ok, ?CONN:verify_socket(Pid)),
     ?assertEqual({ok, connected}, ?CONN:is_ready(Pid)),
     %% Also while an exchange is under way.
@@ -108,7 +113,8 @@ low_09_questions_go_to_the_module(_) ->
     ok = hansom_script:continue(Peer),
     ok = ?CONN:close(Pid),
     ?assertEqual({ok, {error, closed}}, hansom_case:result(Request)),
-    [?assertEqual({error, not_connected}, Ask(Pid)) || Ask <- [fun ?CONN:peername/1, fun ?CONN:peercert/1]].
+    [?assertEqual({error, not_connected}, Ask(Pid)) || Ask <- [fun ?CONN:peername/1, fun ?CONN:peercert/1]],
+    ?assertEqual({error, not_connected}, ?CONN:setopts(Pid, [{own, option}])).
 
 %% Clauses: LOW-9, LOW-7
 low_09_unsound_socket(_) ->
