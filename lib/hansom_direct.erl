@@ -124,10 +124,28 @@ start_response(Pid) ->
 await_response(Pid, Ref) ->
     receive
         {Ref, {'$inform', Status, Reason, Headers}} ->
-            _ = relay(Pid, {inform, Status, Reason, Headers}, infinity, answer),
+            ok = inform(Pid, Ref, {inform, Status, Reason, Headers}),
             await_response(Pid, Ref);
         {Ref, Answer} ->
             response(Pid, Answer)
+    end.
+
+%% A function that raises ends the connection, and so the answer comes that says so.
+inform(Pid, Ref, Message) ->
+    try relay(Pid, Message, infinity, answer) of
+        _ -> ok
+    catch
+        exit:Reason:Stack ->
+            ok = await_end(Ref),
+            erlang:raise(exit, Reason, Stack)
+    end.
+
+await_end(Ref) ->
+    receive
+        {Ref, {'$inform', _, _, _}} -> await_end(Ref);
+        {Ref, _} -> ok
+    after ?ANSWER_OF_THE_DEAD ->
+        ok
     end.
 
 response(Pid, {ok, Status, Headers}) -> {ok, Status, Headers, Pid};
@@ -165,7 +183,7 @@ expired(Pid, Ref, Gone, Call) ->
         wait -> receive {CancelRef, _} -> late_answer(Ref, Gone, Call, 0) end;
         ok -> late_answer(Ref, Gone, Call, 0);
         %% The process died just now: the answer that says so is on its way.
-        noproc -> late_answer(Ref, Gone, Call, 1000)
+        noproc -> late_answer(Ref, Gone, Call, ?ANSWER_OF_THE_DEAD)
     end.
 
 late_answer(Ref, Gone, Call, Wait) ->

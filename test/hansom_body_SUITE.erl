@@ -116,6 +116,19 @@ rsp_13_exception_of_an_inform_fun(_) ->
     _ = hansom_case:is_gone(Pid),
     ok = hansom_script:await_script(Peer).
 
+%% Whoever catches the exit finds nothing more in its mailbox.
+%% Clauses: RSP-13, ST-32, API-14
+rsp_13_exception_of_an_inform_fun_of_an_upload(_) ->
+    {Pid, _} = connected(serve([request, {send, interim()}, eof]), #{inform_fun => fun(_, _, _) -> error(oops) end}),
+    unlink(Pid),
+    ok = ?CONN:send_request_headers(Pid, <<"POST">>, <<"/">>, [{<<"Host">>, <<"x">>}]),
+    ok = ?CONN:finish_send_body(Pid),
+    ?assertExit({{oops, _}, {gen_statem, call, _}}, ?CONN:start_response(Pid)),
+    _ = hansom_case:is_gone(Pid),
+    %% The message would be sent by the thread that takes connections apart, which also answers this.
+    hansom_case:wait_for(fun() -> noproc =:= hansom_nif:state(Pid) end),
+    ?assertEqual(none, receive Message -> Message after 500 -> none end).
+
 %% Clauses: RSP-14, ASY-4
 rsp_14_interim_responses_of_an_async_request(_) ->
     {Pid, _} = connected(serve([request, {send, [interim(), response(<<"a">>)]}])),
