@@ -9,10 +9,16 @@
 start_link() ->
     gen_server:start_link({local, ?MODULE}, ?MODULE, [], []).
 
+%% There has to be an end to it, and a little more than that is waited for.
+-define(LONGEST_SHUTDOWN, 16#ffffffff - 10000).
+
 %% How long the engine may take to end, in milliseconds.
 -spec shutdown_timeout() -> non_neg_integer().
 shutdown_timeout() ->
-    application:get_env(hansom, shutdown_timeout, 5000).
+    case application:get_env(hansom, shutdown_timeout, 5000) of
+        Time when is_integer(Time), Time >= 0, Time =< ?LONGEST_SHUTDOWN -> Time;
+        Other -> error({options, {shutdown_timeout, Other}})
+    end.
 
 init([]) ->
     %% So that terminate/2 runs when the supervisor stops this process.

@@ -22,7 +22,7 @@ all() ->
      runtime_killed, connection_supervisor_killed, halt_under_load, halt_without_flush_under_load,
      init_stop_under_load, erlang_code_reloaded_under_load, erlang_code_purged_under_idle_connections,
      library_loaded_again, library_code_deleted_and_purged, embedded_mode, threads_are_configured,
-     threads_wait_for_their_turn, bad_thread_count, runtime_ignores_strangers, suspended_process,
+     threads_wait_for_their_turn, bad_thread_count, bad_shutdown_timeout, runtime_ignores_strangers, suspended_process,
      process_state_is_shown_and_replaced].
 
 suite() -> [{timetrap, {seconds, 90}}].
@@ -318,14 +318,21 @@ choose_class(Peer, idle) ->
 
 %% Clauses: VM-5
 bad_thread_count(_) ->
-    [begin
-         Peer = hansom_node:start(["-kernel", "logger_level", "none", "-hansom", "threads", Value]),
-         ?assertMatch({error, {hansom, _}}, call(Peer, application, ensure_all_started, [hansom])),
-         ok = call(Peer, application, set_env, [hansom, threads, 2]),
-         started(Peer),
-         hansom_node:stop(Peer)
-     end
-     || Value <- ["0", "many"]].
+    [is_refused(threads, Value, 2) || Value <- ["0", "many"]].
+
+%% There is an end to every stop.
+%% Clauses: VM-1
+bad_shutdown_timeout(_) ->
+    [is_refused(shutdown_timeout, Value, 100) || Value <- ["infinity", "4294967295", "soon"]].
+
+%% A bad setting of the application is named, a good one lets it start.
+is_refused(Key, Value, Good) ->
+    Peer = hansom_node:start(["-kernel", "logger_level", "none", "-hansom", atom_to_list(Key), Value]),
+    {error, {hansom, Reason}} = call(Peer, application, ensure_all_started, [hansom]),
+    ?assertMatch({match, _}, re:run(io_lib:format("~0p", [Reason]), io_lib:format("{options,{~p,~s}}", [Key, Value]))),
+    ok = call(Peer, application, set_env, [hansom, Key, Good]),
+    started(Peer),
+    hansom_node:stop(Peer).
 
 %% Clauses: VM-6
 runtime_ignores_strangers(_) ->
