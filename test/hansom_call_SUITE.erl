@@ -309,3 +309,21 @@ st_29_pid_of_another_node(_) ->
         {error, Reason} ->
             {skip, {no_distribution, Reason}}
     end.
+
+%% Clauses: ST-29, API-34
+st_29_expired_wait_for_the_body(_) ->
+    Head = <<"HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\n">>,
+    {Pid, Peer} = connected(serve([request, {send, [Head, "ab"]}, wait, {send, "cd"}])),
+    {ok, Node} = hansom_case:other_node(),
+    {ok, 200, _} = request(Pid),
+    %% By one process: with its death nothing would be left to give up.
+    Result = erpc:call(Node, fun() ->
+                                     ?assertExit({timeout, {gen_statem, call, _}}, ?CONN:body(Pid, 30)),
+                                     hansom_script:continue(Peer),
+                                     case hansom_case:is_hansom() of
+                                         true -> ?CONN:body(Pid);
+                                         %% The other module reads on and throws the body away.
+                                         false -> {hansom_case:is_state(Pid, connected), <<"abcd">>}
+                                     end
+                             end),
+    ?assertEqual({ok, <<"abcd">>}, Result).
