@@ -189,16 +189,23 @@ is_large(Path, Headers) ->
 exceeds(_, Left) when Left < 0 ->
     true;
 exceeds([{Name, Value} | Rest], Left) when is_binary(Name), is_binary(Value) ->
-    exceeds(Rest, Left - ?FIELD - (byte_size(Value) bsr 3));
+    exceeds(Rest, Left - ?FIELD - ((byte_size(Name) + byte_size(Value)) bsr 3));
 exceeds([{Name, Value} | Rest], Left) ->
     exceeds(Rest, Left - ?FIELD - elements(Name) - elements(Value));
 exceeds(_, _) ->
     false.
 
-elements(Text) when length(Text) >= 0 -> length(Text);
+elements(Text) when is_list(Text) -> cells(Text, 0);
 elements({Value, Params}) when length(Params) >= 0 ->
     lists:foldl(fun({K, V}, Sum) -> Sum + ?FIELD + elements(K) + elements(V);
                    (Param, Sum) -> Sum + ?FIELD + elements(Param)
                 end, elements(Value), Params);
 elements(Text) when is_binary(Text) -> byte_size(Text) bsr 3;
 elements(_) -> 0.
+
+%% Of a list in a list too, as iodata has it.
+cells([Head | Tail], Sum) when is_list(Head) -> cells(Tail, cells(Head, Sum + 1));
+cells([Head | Tail], Sum) when is_binary(Head) -> cells(Tail, Sum + 1 + (byte_size(Head) bsr 3));
+cells([_ | Tail], Sum) -> cells(Tail, Sum + 1);
+cells(Tail, Sum) when is_binary(Tail) -> Sum + (byte_size(Tail) bsr 3);
+cells(_End, Sum) -> Sum.

@@ -196,6 +196,8 @@ long_request_fields(Config) ->
      || Make <- [fun(Long) -> {"/", [{"x", Long}]} end,
                  fun(Long) -> {"/", [{<<"x">>, list_to_binary(Long)}]} end,
                  fun(Long) -> {"/", [{<<"x">>, {<<"y">>, [{<<"z">>, Long}]}}]} end,
+                 fun(Long) -> {"/", [{list_to_binary(Long), <<"x">>}]} end,
+                 fun(_) -> {"/", [{<<"x">>, lists:duplicate(1000, [lists:duplicate(1000, $x), <<"x">>])}]} end,
                  fun(_) -> {"/", lists:duplicate(300, {"x", lists:duplicate(3000, $x)})} end,
                  fun(Long) -> {["/", Long], []} end]],
     ok.
