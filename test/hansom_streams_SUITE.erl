@@ -297,7 +297,8 @@ h2_15_interim_of_an_upload(Config) ->
     Pid = open(#{inform_fun => fun(Status, _, _) -> Self ! {informed, Status} end}, Config),
     Upload = fun(Options) ->
                      ok = ?CONN:send_request_headers(Pid, <<"POST">>, <<"/interim/103?count=2">>, [], Options),
-                     ok = ?CONN:finish_send_body(Pid),
+                     %% The server does not wait for the body: it may have answered by now, and take no more.
+                     ?assert(lists:member(?CONN:finish_send_body(Pid), [ok, {error, stream_reset}])),
                      {ok, 200, _, Pid} = ?CONN:start_response(Pid),
                      {ok, _} = ?CONN:body(Pid),
                      informed()
