@@ -87,6 +87,19 @@ enum Purpose {
     Upgrade,
 }
 
+/// What a protocol may use of its connection. A method would borrow the protocol with it.
+macro_rules! port {
+    ($core:ident, $sink:ident, $status:ident) => {
+        &mut Port {
+            config: &$core.config,
+            sink: $sink,
+            status: $status,
+            last_headers: &mut $core.last_headers,
+            untold: &mut $core.untold,
+        }
+    };
+}
+
 impl<H: Host> Core<H> {
     pub(crate) fn new(config: Config) -> Self {
         Self {
@@ -204,13 +217,7 @@ impl<H: Host> Core<H> {
                     Poll::Ready(result) => self.made(result, cx, sink, status),
                 },
                 Phase::Open(protocol) => {
-                    let port = &mut Port {
-                        config: &self.config,
-                        sink,
-                        status,
-                        last_headers: &mut self.last_headers,
-                        untold: &mut self.untold,
-                    };
+                    let port = port!(self, sink, status);
                     protocol.drive(cx, port);
                     if !protocol.is_closed() {
                         if !self.timer.set(protocol.deadline(), cx) {
@@ -235,13 +242,7 @@ impl<H: Host> Core<H> {
     ) -> bool {
         let settled = match &mut self.phase {
             Phase::Open(protocol) => {
-                let port = &mut Port {
-                    config: &self.config,
-                    sink,
-                    status,
-                    last_headers: &mut self.last_headers,
-                    untold: &mut self.untold,
-                };
+                let port = port!(self, sink, status);
                 protocol.drive_inline(cx, port)
                     && (protocol.is_closed() || self.timer.covers(protocol.deadline()))
             }
@@ -263,13 +264,7 @@ impl<H: Host> Core<H> {
         if let Command::ProcessGone { process } = &command {
             self.untold.forget(process);
         }
-        let port = &mut Port {
-            config: &self.config,
-            sink,
-            status,
-            last_headers: &mut self.last_headers,
-            untold: &mut self.untold,
-        };
+        let port = port!(self, sink, status);
         match &mut self.phase {
             Phase::Open(protocol) => match command {
                 Command::Probe { caller, checkout } => protocol.probe(caller, checkout, cx, port),
@@ -315,13 +310,7 @@ impl<H: Host> Core<H> {
             && status.state() == State::Closed
         {
             // What is left of the old connection gives way to the new one.
-            let port = &mut Port {
-                config: &self.config,
-                sink,
-                status,
-                last_headers: &mut self.last_headers,
-                untold: &mut self.untold,
-            };
+            let port = port!(self, sink, status);
             protocol.make_way(port);
             self.settle(sink, status);
         }
@@ -426,13 +415,7 @@ impl<H: Host> Core<H> {
         match &mut self.phase {
             Phase::Closed(_) | Phase::Over { .. } => return,
             Phase::Open(protocol) => {
-                let port = &mut Port {
-                    config: &self.config,
-                    sink,
-                    status,
-                    last_headers: &mut self.last_headers,
-                    untold: &mut self.untold,
-                };
+                let port = port!(self, sink, status);
                 protocol.close_by_user(by, port);
                 return self.settle(sink, status);
             }
