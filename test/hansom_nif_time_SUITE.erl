@@ -202,15 +202,18 @@ long_request_fields(Config) ->
                  fun(Long) -> {["/", Long], []} end]],
     ok.
 
+large_bodies() ->
+    [fun() -> binary:copy(<<"x">>, 10 * ?MIB) end,
+     fun() -> lists:duplicate(100000, binary:copy(<<"x">>, 100)) end,
+     fun() -> lists:duplicate(?MIB, $x) end].
+
 %% Clauses: VM-7
 large_request_body(Config) ->
     [is_quick(Config, with_connection(fun(Pid) ->
          {ok, 200, _} = hansom_conn:request(Pid, <<"POST">>, <<"/upload">>, [], Make()),
          {ok, _} = hansom_conn:body(Pid)
      end))
-     || Make <- [fun() -> binary:copy(<<"x">>, 10 * ?MIB) end,
-                 fun() -> lists:duplicate(100000, binary:copy(<<"x">>, 100)) end,
-                 fun() -> lists:duplicate(?MIB, $x) end]],
+     || Make <- large_bodies()],
     ok.
 
 %% Clauses: VM-7
@@ -368,9 +371,7 @@ http2_large_uploads(Config) ->
          ok = hansom_h2_stream:send(Pid, Id, Make(), fin),
          {response, Id, 200, _} = hansom_h2_stream:recv(Pid, Id)
      end))
-     || Make <- [fun() -> binary:copy(<<"x">>, 10 * ?MIB) end,
-                 fun() -> lists:duplicate(100000, binary:copy(<<"x">>, 100)) end,
-                 fun() -> lists:duplicate(?MIB, $x) end]],
+     || Make <- large_bodies()],
     ok.
 
 %% Clauses: VM-7

@@ -69,6 +69,16 @@ pub(super) struct HeadFacts {
     pub(super) coded: Option<Coded>,
 }
 
+impl HeadFacts {
+    /// How much of the body is to be gathered, if the peer has announced it.
+    pub(super) fn expected(&self, limits: &Limits) -> Option<u64> {
+        match self.framing {
+            Framing::Length(length) => Some(length.min(limits.body_bytes)),
+            _ => None,
+        }
+    }
+}
+
 /// A content coding that is undone. Only the whole of a body is decompressed.
 pub(super) struct Coded {
     decompressor: Decompressor,
@@ -273,12 +283,7 @@ impl<H: Host> Active<H> {
             }
             Demand::Whole => {
                 let Some(facts) = &self.head else { return Ok(()) };
-                let limit = port.config.limits.body_bytes;
-                let expected = match facts.framing {
-                    Framing::Length(length) => Some(length.min(limit)),
-                    _ => None,
-                };
-                self.gather.reserve(data.len(), expected)?;
+                self.gather.reserve(data.len(), facts.expected(&port.config.limits))?;
                 self.gather.extend(data);
                 Ok(())
             }

@@ -131,20 +131,18 @@ impl<H: Host> Http1<H> {
             return None;
         }
         let framing = facts.framing;
+        let limits = &port.config.limits;
+        let expected = facts.expected(limits);
         let body = active.response.body()?;
         let contiguous = usize::try_from(body.contiguous()).unwrap_or(usize::MAX);
         if contiguous == 0 {
             return None;
         }
-        let limit = port.config.limits.body_bytes;
         let (step, expected, most) = match demand {
             Demand::Whole => {
-                let expected = match framing {
-                    Framing::Length(length) => Some(length.min(limit)),
-                    _ => None,
-                };
                 // One byte more tells a body that ends at the limit from a longer one.
-                let most = limit.saturating_sub(active.gather.len() as u64).saturating_add(1);
+                let most =
+                    limits.body_bytes.saturating_sub(active.gather.len() as u64).saturating_add(1);
                 (STEP, expected, usize::try_from(most).unwrap_or(usize::MAX))
             }
             Demand::Piece => (PIECE.saturating_sub(active.gather.len()).max(1), None, usize::MAX),

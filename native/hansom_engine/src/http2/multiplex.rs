@@ -201,8 +201,7 @@ impl crate::streams::Session for Session {
                 if let Poll::Ready(Some(Ok(interim))) = response.poll_informational(cx) {
                     self.taken.add_head();
                     let status = interim.status().as_u16();
-                    let headers =
-                        head::list(interim.headers(), self.limits.header_bytes, Limit::HeaderBytes);
+                    let headers = self.head_list(interim.headers());
                     return Poll::Ready(headers.map(|headers| Came::Interim { status, headers }));
                 }
                 match Pin::new(response).poll(cx) {
@@ -213,17 +212,11 @@ impl crate::streams::Session for Session {
                         let (parts, body) = response.into_parts();
                         let ended = body.is_end_stream();
                         *incoming = if ended { Incoming::Over } else { Incoming::Body(body) };
-                        let headers = match head::list(
-                            &parts.headers,
-                            self.limits.header_bytes,
-                            Limit::HeaderBytes,
-                        ) {
-                            Ok(headers) => headers,
-                            Err(error) => return Poll::Ready(Err(error)),
-                        };
-                        let length = length(&headers);
                         let status = parts.status.as_u16();
-                        Poll::Ready(Ok(Came::Head { status, headers, length, ended }))
+                        Poll::Ready(self.head_list(&parts.headers).map(|headers| {
+                            let length = length(&headers);
+                            Came::Head { status, headers, length, ended }
+                        }))
                     }
                 }
             }
@@ -384,6 +377,11 @@ impl crate::streams::Session for Session {
 }
 
 impl Session {
+    /// The fields of a head, final or interim.
+    fn head_list(&self, fields: &HeaderMap) -> Result<HeaderList, Error> {
+        head::list(fields, self.limits.header_bytes, Limit::HeaderBytes)
+    }
+
     /// Why the protocol library has given the connection up, if it has. It tells the peer before it
     /// comes to its end, and a peer that does not read keeps it from that.
     fn violation(&mut self, cx: &mut Context<'_>) -> Option<Error> {

@@ -175,8 +175,7 @@ impl<H: Host, S: Session> Streams<H, S> {
     ) -> Option<(usize, H::Caller)> {
         let process = H::process(&caller);
         let Some(key) = self.step_key(&process, |stage| matches!(stage, Stage::Sending)) else {
-            let error = if self.was_stepped { Error::NoStream } else { Error::InvalidState };
-            port.refuse_step(caller, error);
+            self.refuse_unsent(caller, port);
             return None;
         };
         match self.streams.get(key).and_then(|stream| stream.outcome.clone()) {
@@ -187,6 +186,12 @@ impl<H: Host, S: Session> Streams<H, S> {
             }
             _ => Some((key, caller)),
         }
+    }
+
+    /// There is no request of this process that is being sent.
+    fn refuse_unsent(&self, caller: H::Caller, port: &mut Port<'_, H>) {
+        let error = if self.was_stepped { Error::NoStream } else { Error::InvalidState };
+        port.refuse_step(caller, error);
     }
 
     fn send_chunk(&mut self, caller: H::Caller, data: Content<H::Payload>, port: &mut Port<'_, H>) {
@@ -246,8 +251,7 @@ impl<H: Host, S: Session> Streams<H, S> {
     fn start_response(&mut self, caller: H::Caller, port: &mut Port<'_, H>) {
         let process = H::process(&caller);
         let Some(key) = self.step_key(&process, |stage| matches!(stage, Stage::Sending)) else {
-            let error = if self.was_stepped { Error::NoStream } else { Error::InvalidState };
-            return port.refuse_step(caller, error);
+            return self.refuse_unsent(caller, port);
         };
         self.cancel_unread(&process);
         if let Some(Role::Steps(steps)) = self.streams.get_mut(key).map(|stream| &mut stream.role) {

@@ -98,9 +98,8 @@ impl<H: Host, S: Session> Streams<H, S> {
 
     /// Whether one more stream can be opened.
     fn poll_room(&mut self) -> Room {
-        let open = self.open;
         let Some(session) = &mut self.session else { return Room::Over };
-        session.poll_room(open, &mut Context::from_waker(self.ready.connection()))
+        session.poll_room(self.open, &mut Context::from_waker(self.ready.connection()))
     }
 
     /// Whether requests that were not to be sent before the end of the handshake can be sent now.

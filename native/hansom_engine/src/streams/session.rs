@@ -63,6 +63,7 @@ pub(crate) trait Session: Sized + Send + 'static {
     fn may_send(&self, _: &Self::Head) -> bool {
         true
     }
+
     /// Whether one more stream can be opened besides the `open` ones.
     fn poll_room(&mut self, open: usize, cx: &mut Context<'_>) -> Room;
     /// Bytes of content a new stream may certainly take without waiting.
